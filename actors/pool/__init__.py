@@ -1,0 +1,1 @@
+"""Pooled chat-completion calls, and the embedded endpoint that answers them offline."""

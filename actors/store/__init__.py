@@ -1,0 +1,1 @@
+"""Run directories, records and storage, on a disk or an object store."""

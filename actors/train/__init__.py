@@ -1,0 +1,1 @@
+"""Datums, losses, the SFT loop and its Ray Train shell."""

@@ -1,0 +1,164 @@
+"""Fill a job's schema from its files and its command line, or say everything that is wrong.
+
+Precedence: defaults < preset or config_file < params_file (only fields that are still at their
+defaults) < `key=value` on the command line. `a.b=3` reaches into sections; a value is cast by
+its field's type.
+"""
+
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from configs.base import JobConfig
+from configs.errors import UserError, did_you_mean
+
+PRESETS = Path(__file__).parent / "presets"
+# Where a run lives is never taken over from another run.
+_OWN_FIELDS = {"run_id", "storage", "config_file", "params_file", "preset"}
+
+C = TypeVar("C", bound=JobConfig)
+
+
+def load_config(schema: type[C], arguments: Sequence[str]) -> C:
+    """The resolved config of one job, or a UserError that lists every problem."""
+    problems: list[str] = []
+    given = _command_line(schema, arguments, problems)
+    values: dict[str, Any] = {}
+    preset, config_file = given.get("preset"), given.get("config_file")
+    if preset is not None:
+        values = _merge(values, _preset(preset, problems))
+    if config_file is not None:
+        values = _merge(values, read_yaml_mapping(config_file))
+    if given.get("params_file") is not None:
+        earlier = read_yaml_mapping(given["params_file"]).get("config") or {}
+        known = {k: v for k, v in earlier.items() if k in schema.model_fields}
+        filled = {k: v for k, v in known.items() if k not in _OWN_FIELDS}
+        values = _merge(filled, values)
+    values = _merge(values, given)
+    _unknown_keys(schema, values, "", problems)
+    if not problems:
+        try:
+            return schema.model_validate(values)
+        except ValidationError as error:
+            problems += [_sentence(detail) for detail in error.errors()]
+    raise UserError("\n".join(problems))
+
+
+def read_yaml_mapping(path: str | Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping; its faults are told with file and line."""
+    try:
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}.") from None
+    except yaml.YAMLError as error:
+        raise UserError(yaml_fault(path, error)) from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: holds {type(value).__name__}, expected a mapping of fields.")
+    return value
+
+
+def yaml_fault(path: str | Path, error: yaml.YAMLError) -> str:
+    """One line for a YAML syntax error, with file and line."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"{path}:{mark.line + 1}" if mark else str(path)
+    return f"{where}: not valid YAML: {getattr(error, 'problem', error)}."
+
+
+def _command_line(
+    schema: type[BaseModel], arguments: Sequence[str], problems: list[str]
+) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if not equals or not key:
+            problems.append(f'"{argument}" is not of the form key=value.')
+            continue
+        *sections, leaf = key.split(".")
+        target = given
+        for section in sections:
+            target = target.setdefault(section, {})
+            if not isinstance(target, dict):
+                problems.append(f'"{argument}": "{section}" was already given a plain value.')
+                break
+        else:
+            target[leaf] = _cast(_annotation(schema, [*sections, leaf]), text, key, problems)
+    return given
+
+
+def _annotation(schema: Any, path: Sequence[str]) -> Any:
+    """The type of the field at `path`, None where there is no such field."""
+    for name in path:
+        fields = schema.model_fields if _is_section(schema) else {}
+        if name not in fields:
+            return None
+        schema = fields[name].annotation
+    return schema
+
+
+def _cast(annotation: Any, text: str, key: str, problems: list[str]) -> Any:
+    """Text stays text where the field takes text; everything else is read as YAML."""
+    members = _members(annotation)
+    if type(None) in members and text in ("null", "none", "None", ""):
+        return None
+    containers = [m for m in members if get_origin(m) in (list, dict, tuple)]
+    if str in members and not (containers and text.lstrip().startswith(("[", "{"))):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        problems.append(f'{key}="{text}" cannot be read as YAML; quote lists and mappings.')
+        return None
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    union = get_origin(annotation) in (Union, types.UnionType)
+    return get_args(annotation) if union else (annotation,)
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _unknown_keys(
+    schema: type[BaseModel], values: dict[str, Any], prefix: str, problems: list[str]
+) -> None:
+    for key, value in values.items():
+        info = schema.model_fields.get(key)
+        if info is None:
+            known = list(schema.model_fields)
+            problems.append(f'Unknown field "{prefix}{key}".{did_you_mean(key, known)}')
+        elif isinstance(value, dict) and _is_section(info.annotation):
+            _unknown_keys(info.annotation, value, f"{prefix}{key}.", problems)  # type: ignore[arg-type]
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _preset(name: str, problems: list[str]) -> dict[str, Any]:
+    path = PRESETS / f"{name}.yaml"
+    if path.exists():
+        return read_yaml_mapping(path)
+    known = [p.stem for p in PRESETS.glob("*.yaml")]
+    problems.append(f'Unknown preset "{name}".{did_you_mean(name, known)}')
+    return {}
+
+
+def _sentence(detail: Any) -> str:
+    where = ".".join(str(part) for part in detail["loc"]) or "config"
+    if detail["type"] == "missing":
+        return f'Field "{where}" is missing: give {where}=VALUE.'
+    got = "" if detail["type"] == "value_error" else f" (got {detail['input']!r})"
+    return f'Field "{where}": {detail["msg"]}{got}.'

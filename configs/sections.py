@@ -1,0 +1,43 @@
+"""Sections and field groups that several jobs share."""
+
+from typing import Literal
+
+from configs.base import Config, execution_option, option
+
+Targets = Literal["all-linear"] | list[str]
+
+
+class LoraConfig(Config):
+    """Which weights are adapted, and how."""
+
+    rank: int = option(16, "rank of the update", ge=1)
+    alpha: float = option(32, "scale is alpha / rank", gt=0)
+    dropout: float = option(0.0, "dropout on the adapter's input", ge=0, lt=1)
+    targets: Targets = option("all-linear", "module names, or all linear layers but the head")
+
+
+class SamplingConfig(Config):
+    """How answers are sampled."""
+
+    temperature: float = option(1.0, "0 is greedy", ge=0)
+    top_p: float = option(1.0, "nucleus", gt=0, le=1)
+    max_tokens: int = option(128, "tokens of one answer at most", ge=1)
+    stop: list[str] = option([], "strings that end an answer")
+
+
+class PoolConfig(Config):
+    """How chat-completion calls are made. None of it changes a result."""
+
+    max_concurrency: int = execution_option(32, "calls in flight at most", ge=1)
+    max_attempts: int = execution_option(6, "tries of one call before it fails", ge=1)
+    timeout_s: float = execution_option(120.0, "seconds until a call is tried again", gt=0)
+
+
+class ServerConfig(Config):
+    """How the adapter server is laid out. None of it changes a result."""
+
+    device: Literal["auto", "cpu", "cuda"] = execution_option("auto", "where the engine runs")
+    dtype: Literal["float32", "bfloat16"] = option("float32", "type of the base's weights")
+    max_adapters: int = execution_option(64, "adapters held at once", ge=1)
+    max_batch: int = execution_option(64, "rows in one step at most", ge=1)
+    num_replicas: int = execution_option(1, "engines side by side", ge=1)
