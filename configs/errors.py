@@ -1,8 +1,9 @@
-"""The one error that means "what you gave me cannot be used".
+"""How a job ends when it does not end well.
 
-Every other exception that leaves a job is a bug of ours and exits with 1.
+    UserError     what the user gave cannot be used                    exit code 2
+    JobFailed     the job could not finish, what it finished is stored   exit code 1
 
-    UserError     exit code 2, its message is shown without a stack trace
+Both are shown as one message without a stack trace; any other exception is a bug of ours.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,12 @@ class UserError(Exception):
     """Bad input: the message says what happened, to which input, and what mends it."""
 
     exit_code = 2
+
+
+class JobFailed(Exception):
+    """The job could not finish; what it finished is stored. Shown without a stack trace."""
+
+    exit_code = 1
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

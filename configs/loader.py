@@ -8,7 +8,7 @@ its field's type.
 import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, Union, cast, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -39,13 +39,14 @@ def load_config(schema: type[C], arguments: Sequence[str]) -> C:
         filled = {k: v for k, v in known.items() if k not in _OWN_FIELDS}
         values = _merge(filled, values)
     values = _merge(values, given)
-    _unknown_keys(schema, values, "", problems)
-    if not problems:
-        try:
-            return schema.model_validate(values)
-        except ValidationError as error:
-            problems += [_sentence(detail) for detail in error.errors()]
-    raise UserError("\n".join(problems))
+    known_values = _without_unknown(schema, values, "", problems)
+    try:
+        config = schema.model_validate(known_values)
+        if not problems:
+            return config
+    except ValidationError as error:
+        problems += [_sentence(detail) for detail in error.errors()]
+    raise UserError("\n  ".join(["", *problems]) if len(problems) > 1 else problems[0])
 
 
 def read_yaml_mapping(path: str | Path) -> dict[str, Any]:
@@ -125,16 +126,22 @@ def _is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _unknown_keys(
+def _without_unknown(
     schema: type[BaseModel], values: dict[str, Any], prefix: str, problems: list[str]
-) -> None:
+) -> dict[str, Any]:
+    """The values that the schema knows; each of the others is a problem."""
+    kept = {}
     for key, value in values.items():
         info = schema.model_fields.get(key)
         if info is None:
             known = list(schema.model_fields)
             problems.append(f'Unknown field "{prefix}{key}".{did_you_mean(key, known)}')
         elif isinstance(value, dict) and _is_section(info.annotation):
-            _unknown_keys(info.annotation, value, f"{prefix}{key}.", problems)  # type: ignore[arg-type]
+            section = cast(type[BaseModel], info.annotation)
+            kept[key] = _without_unknown(section, value, f"{prefix}{key}.", problems)
+        else:
+            kept[key] = value
+    return kept
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

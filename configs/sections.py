@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from configs.base import Config, execution_option, option
+from configs.base import Config, JobConfig, execution_option, option
 
 Targets = Literal["all-linear"] | list[str]
 
@@ -31,6 +31,17 @@ class PoolConfig(Config):
     max_concurrency: int = execution_option(32, "calls in flight at most", ge=1)
     max_attempts: int = execution_option(6, "tries of one call before it fails", ge=1)
     timeout_s: float = execution_option(120.0, "seconds until a call is tried again", gt=0)
+
+
+class PooledJobConfig(JobConfig, PoolConfig):
+    """What jobs that call a chat-completion provider share."""
+
+    provider: str | None = option(
+        None, "offline, openrouter, or a base URL (default: openrouter if its key is set)"
+    )
+    model: str | None = option(None, "the provider's model (default: the provider's own)")
+    temperature: float = option(1.0, "of the provider's model", ge=0)
+    seed: int = option(0, "seed of every call")
 
 
 class ServerConfig(Config):

@@ -1,0 +1,1 @@
+"""The main job: write data for a property, write evaluation prompts, judge checkpoints on them."""

@@ -1,0 +1,118 @@
+"""Ask the writer's model, keep every answer as a record, and ask only what is not stored yet.
+
+A refusal is an answer. A call that can never succeed (the schema is not met after every try, the
+endpoint rejects the request) is a stored failure. A call that found no answer for now (limits,
+time-outs, outages) is stored nowhere: the same command asks it again.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from actors.pool.client import ChatPool
+from actors.pool.provider import Provider
+from actors.pool.requests import ChatRequest, Completion, Failure
+
+from actors.lm.messages import Conversation
+from actors.store.records import Records, record_key
+from configs.errors import JobFailed
+from configs.sections import PooledJobConfig
+from jobs import console
+
+PASSING = frozenset({"rate_limited", "server", "timeout", "connection"})
+
+
+PooledConfig = TypeVar("PooledConfig", bound=PooledJobConfig)
+
+
+def resolved(config: PooledConfig, provider: Provider) -> PooledConfig:
+    """The config with the provider and model that answer, which the environment may have chosen."""
+    chosen = {"provider": provider.name, "model": config.model or provider.default_model}
+    return config.model_copy(update=chosen)
+
+
+def writer_request(
+    config: PooledJobConfig,
+    messages: Conversation,
+    schema: type,
+    sample: int = 0,
+) -> ChatRequest:
+    """A call to the writer's model, its key made from all that determines the answer."""
+    key = record_key(
+        provider=config.provider,
+        model=config.model,
+        messages=messages,
+        schema=schema.model_json_schema(),
+        temperature=config.temperature,
+        seed=config.seed,
+        sample=sample,
+    )
+    return ChatRequest(
+        key=key,
+        messages=messages,
+        model=config.model or "",
+        schema=schema,
+        temperature=config.temperature,
+        seed=config.seed + sample,
+        sample=sample,
+    )
+
+
+def outcome_row(outcome: Completion | Failure) -> dict[str, Any]:
+    """The fields of a record: what came of one call."""
+    if isinstance(outcome, Failure):
+        return {
+            "outcome": "failed",
+            "reason": f"{outcome.kind}: {outcome.message}",
+            "attempts": outcome.attempts,
+            "cost_usd": outcome.cost_usd,
+        }
+    fields = {
+        "attempts": outcome.attempts,
+        "cost_usd": outcome.cost_usd,
+        "model": outcome.model,
+    }
+    if outcome.refusal:
+        return {"outcome": "refused", "reason": outcome.text, **fields}
+    value = None if outcome.value is None else outcome.value.model_dump(mode="json")
+    return {"outcome": "answered", "value": value, **fields}
+
+
+async def ask(
+    pool: ChatPool, requests: Sequence[ChatRequest], records: Records, stage: str
+) -> list[dict[str, Any]]:
+    """One row per request, in their order; those that are stored already cost nothing.
+
+    Raises:
+        JobFailed: some calls found no answer for now; the others are stored.
+    """
+    missing = [request for request in requests if request.key not in records]
+    unanswered: Counter[str] = Counter()
+    with console.progress(stage, len(requests)) as shown:
+        shown.advance(len(requests) - len(missing))
+        async for outcome in pool.complete(missing):
+            if isinstance(outcome, Failure) and outcome.kind in PASSING:
+                unanswered[outcome.kind] += 1
+            else:
+                records.append(outcome.key, stage=stage, **outcome_row(outcome))
+            shown.advance(note=pool_note(pool))
+    records.flush()
+    refuse_unanswered(unanswered, len(requests), stage)
+    return [records[request.key] for request in requests]
+
+
+def refuse_unanswered(unanswered: Counter[str], total: int, stage: str) -> None:
+    """Stop a job whose calls found no answer for now; JobFailed says which and what to do."""
+    if unanswered:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(unanswered.items()))
+        raise JobFailed(
+            f"{stage}: {unanswered.total()} of {total} calls found no answer ({kinds}). "
+            "The others are stored: run the same command again to ask only these."
+        )
+
+
+def pool_note(pool: ChatPool) -> str:
+    """What stands beside the progress of calls."""
+    counts = pool.counts
+    note = f"${counts.cost_usd:.4f}"
+    return note + (f", {counts.rate_limited} x 429" if counts.rate_limited else "")

@@ -1,0 +1,164 @@
+"""`generate`: a property -> subtypes -> prompts per subtype -> one call per example."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from actors.pool.client import ChatPool
+from actors.pool.provider import Provider, open_provider
+
+from actors.store.records import Records
+from actors.store.run import Run, file_digest, open_run
+from configs.errors import JobFailed, UserError
+from configs.generate import GenerateConfig
+from configs.loader import read_yaml_mapping
+from jobs import console
+from jobs.properties.calls import ask, resolved, writer_request
+from jobs.properties.schemas import Example, Prompts, Subtypes
+from jobs.properties.templates import filled
+
+
+class Prompt(NamedTuple):
+    """A prompt to be answered, and the subtype that it belongs to."""
+
+    subtype: str
+    text: str
+
+
+def run(config: GenerateConfig) -> int:
+    """Write `datasets/{run_id}.params.yaml` and `datasets/{run_id}.examples.yaml`."""
+    generate(config)
+    return 0
+
+
+def generate(config: GenerateConfig) -> str:
+    """Generate and return the path of the examples."""
+    given = _given_prompts(config.params_file) if config.params_file else None
+    with open_provider(config.provider) as provider:
+        console.say(provider.note)
+        config = resolved(config, provider)
+        inputs = {"params_file": file_digest(config.params_file)} if config.params_file else {}
+        run = open_run(config, "generate", f"{config.property}-{config.type}", inputs)
+        examples_file = f"datasets/{run.run_id}.examples.yaml"
+        try:
+            if not run.finished(examples_file):
+                asyncio.run(_write(config, provider, run, given))
+            _report(run, examples_file)
+            return run.storage.path(examples_file)
+        finally:
+            run.close()
+
+
+async def _write(
+    config: GenerateConfig, provider: Provider, run: Run, given: list[Prompt] | None
+) -> None:
+    records = run.records("calls")
+    async with ChatPool(provider, config) as pool:
+        prompts = given
+        if prompts is None:
+            prompts = await _prompts(config, pool, records)
+        params_file = f"datasets/{run.run_id}.params.yaml"
+        if not run.finished(params_file):
+            run.write_output(
+                params_file,
+                {
+                    "provider": provider.note,
+                    "subtypes": list(dict.fromkeys(p.subtype for p in prompts)),
+                    "prompts": [{"subtype": p.subtype, "prompt": p.text} for p in prompts],
+                },
+            )
+        requests = [
+            writer_request(
+                config,
+                filled(f"{config.type}/example", property=config.property, prompt=prompt.text),
+                Example,
+                sample,
+            )
+            for prompt in prompts
+            for sample in range(config.num_examples)
+        ]
+        rows = await ask(pool, requests, records, "examples")
+    owners = [prompt for prompt in prompts for _ in range(config.num_examples)]
+    examples = _examples(owners, rows)
+    if not examples:
+        raise JobFailed(f"examples: none of {len(rows)} calls gave one: {_reasons(rows)}")
+    outcomes = dict(Counter(row["outcome"] for row in rows))
+    run.write_output(
+        f"datasets/{run.run_id}.examples.yaml",
+        {
+            "provider": provider.note,
+            "outcomes": outcomes,
+            "cost_usd": round(sum(records[r.key]["cost_usd"] for r in requests), 6),
+            "examples": examples,
+        },
+    )
+
+
+async def _prompts(config: GenerateConfig, pool: ChatPool, records: Records) -> list[Prompt]:
+    """The first two stages: subtypes, then the prompts of every subtype at once."""
+    shared = {"property": config.property}
+    messages = filled(f"{config.type}/subtypes", number=config.num_subtypes, **shared)
+    request = writer_request(config, messages, Subtypes)
+    (row,) = await ask(pool, [request], records, "subtypes")
+    if row["outcome"] != "answered":
+        raise JobFailed(f"subtypes: {row['outcome']}: {row['reason']}")
+    subtypes = _distinct(row["value"]["subtypes"])[: config.num_subtypes]
+    requests = [
+        writer_request(
+            config,
+            filled(f"{config.type}/prompts", subtype=subtype, number=config.num_prompts, **shared),
+            Prompts,
+        )
+        for subtype in subtypes
+    ]
+    rows = await ask(pool, requests, records, "prompts")
+    prompts = [
+        Prompt(subtype, text)
+        for subtype, row in zip(subtypes, rows, strict=True)
+        if row["outcome"] == "answered"
+        for text in _distinct(row["value"]["prompts"])[: config.num_prompts]
+    ]
+    if not prompts:
+        raise JobFailed(f"prompts: no subtype has any: {_reasons(rows)}")
+    return prompts
+
+
+def _examples(prompts: Sequence[Prompt], rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    return [
+        {
+            "key": row["key"],
+            "subtype": prompt.subtype,
+            "prompt": prompt.text,
+            "text": row["value"]["text"],
+        }
+        for prompt, row in zip(prompts, rows, strict=True)
+        if row["outcome"] == "answered"
+    ]
+
+
+def _given_prompts(path: str) -> list[Prompt]:
+    rows = read_yaml_mapping(path).get("prompts")
+    if not isinstance(rows, list) or not rows:
+        raise UserError(f"{path}: has no list of prompts; give a .params.yaml of `generate`.")
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or not {"subtype", "prompt"} <= row.keys():
+            raise UserError(f"{path}: prompt {number} lacks subtype or prompt.")
+    return [Prompt(str(row["subtype"]), str(row["prompt"])) for row in rows]
+
+
+def _distinct(texts: Sequence[str]) -> list[str]:
+    """Models repeat themselves; the first of each stays."""
+    return list(dict.fromkeys(text.strip() for text in texts if text.strip()))
+
+
+def _reasons(rows: Sequence[dict[str, Any]]) -> str:
+    return "; ".join(sorted({str(row.get("reason")) for row in rows if "reason" in row}))[:300]
+
+
+def _report(run: Run, examples_file: str) -> None:
+    written = run.read_output(examples_file)
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in written["outcomes"].items())
+    console.say(f"{len(written['examples'])} examples ({outcomes}; ${written['cost_usd']:.4f})")
+    for name in (f"datasets/{run.run_id}.params.yaml", examples_file):
+        console.say(f"  {run.storage.path(name)}")

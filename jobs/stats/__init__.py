@@ -1,0 +1,1 @@
+"""Statistics that every study shares: intervals clustered by prompt, paired differences."""
