@@ -5,11 +5,13 @@ defaults) < `key=value` on the command line. `a.b=3` reaches into sections; a va
 its field's type.
 """
 
+import os
 import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Union, cast, get_args, get_origin
 
+import fsspec
 import yaml
 from pydantic import BaseModel, ValidationError
 
@@ -49,22 +51,32 @@ def load_config(schema: type[C], arguments: Sequence[str]) -> C:
     raise UserError("\n  ".join(["", *problems]) if len(problems) > 1 else problems[0])
 
 
-def read_yaml_mapping(path: str | Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping; its faults are told with file and line."""
+def read_yaml_mapping(path: str) -> dict[str, Any]:
+    """A YAML file (a path or an fsspec URL) with a mapping; faults are told with file and line."""
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        fs, plain = fsspec.core.url_to_fs(os.path.expanduser(path))
+        data = fs.cat_file(plain)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise UserError(f"{path}: cannot be read: {error}.") from None
+    return parse_yaml_mapping(path, data)
+
+
+def parse_yaml_mapping(path: str, data: bytes) -> dict[str, Any]:
+    """The mapping that a YAML file's bytes hold; `path` names it in errors."""
+    try:
+        value = yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text: {error}.") from None
     except yaml.YAMLError as error:
-        raise UserError(yaml_fault(path, error)) from None
+        raise UserError(_yaml_fault(path, error)) from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: holds {type(value).__name__}, expected a mapping of fields.")
     return value
 
 
-def yaml_fault(path: str | Path, error: yaml.YAMLError) -> str:
+def _yaml_fault(path: str, error: yaml.YAMLError) -> str:
     """One line for a YAML syntax error, with file and line."""
     mark = getattr(error, "problem_mark", None)
     where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -157,7 +169,7 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def _preset(name: str, problems: list[str]) -> dict[str, Any]:
     path = PRESETS / f"{name}.yaml"
     if path.exists():
-        return read_yaml_mapping(path)
+        return read_yaml_mapping(str(path))
     known = [p.stem for p in PRESETS.glob("*.yaml")]
     problems.append(f'Unknown preset "{name}".{did_you_mean(name, known)}')
     return {}

@@ -6,7 +6,6 @@ keep meaning the same run. Nothing that was written is ever overwritten.
 """
 
 import fcntl
-import hashlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -93,16 +92,6 @@ def open_run(config: JobConfig, job: str, label: str, inputs: dict[str, str] | N
         storage.write_new(name, to_yaml({**full, "identity": digest(identity)}).encode())
     provenance = {"config": config.model_dump(mode="json"), "inputs": inputs or {}}
     return Run(storage, run_id, provenance)
-
-
-def file_digest(path: str) -> str:
-    """Hex SHA-256 of an input file; UserError when it cannot be read."""
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file.") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
 
 
 def _refuse_other(run_id: str, known: dict[str, Any], identity: dict[str, Any]) -> None:

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 from actors.pool.client import ChatPool
 from actors.pool.provider import Provider, open_provider
 
+from actors.store.inputs import content_digest, read_input
 from actors.store.records import Records
-from actors.store.run import Run, file_digest, open_run
+from actors.store.run import Run, open_run
+from actors.store.storage import Storage
 from configs.errors import JobFailed, UserError
 from configs.generate import GenerateConfig
-from configs.loader import read_yaml_mapping
+from configs.loader import parse_yaml_mapping
 from jobs import console
 from jobs.properties.calls import ask, resolved, writer_request
 from jobs.properties.schemas import Example, Prompts, Subtypes
@@ -34,11 +36,15 @@ def run(config: GenerateConfig) -> int:
 
 def generate(config: GenerateConfig) -> str:
     """Generate and return the path of the examples."""
-    given = _given_prompts(config.params_file) if config.params_file else None
+    storage = Storage(config.storage)
+    given, inputs = None, {}
+    if config.params_file:
+        data = read_input(config.params_file, storage)
+        given = _given_prompts(config.params_file, parse_yaml_mapping(config.params_file, data))
+        inputs = {"params_file": content_digest(data)}
     with open_provider(config.provider) as provider:
         console.say(provider.note)
         config = resolved(config, provider)
-        inputs = {"params_file": file_digest(config.params_file)} if config.params_file else {}
         run = open_run(config, "generate", f"{config.property}-{config.type}", inputs)
         examples_file = f"datasets/{run.run_id}.examples.yaml"
         try:
@@ -137,8 +143,8 @@ def _examples(prompts: Sequence[Prompt], rows: Sequence[dict[str, Any]]) -> list
     ]
 
 
-def _given_prompts(path: str) -> list[Prompt]:
-    rows = read_yaml_mapping(path).get("prompts")
+def _given_prompts(path: str, params: dict[str, Any]) -> list[Prompt]:
+    rows = params.get("prompts")
     if not isinstance(rows, list) or not rows:
         raise UserError(f"{path}: has no list of prompts; give a .params.yaml of `generate`.")
     for number, row in enumerate(rows, 1):

@@ -1,0 +1,69 @@
+"""Hold the conversations of an evaluation: turn by turn within a prompt, all prompts at once."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from serve.client import AdapterClient
+
+from actors.lm.messages import Conversation, assistant, user
+from actors.store.records import record_key
+from configs.base import digest
+from configs.eval import EvalConfig
+from jobs.properties.prompt_file import EvalItem
+
+
+class Cell(NamedTuple):
+    """One conversation to hold: a model, a prompt, and the how-manieth of that prompt."""
+
+    model: str
+    adapter_digest: str
+    item: EvalItem
+    sample: int
+    seed: int  # the same for every model: they meet the same luck
+    key: str
+
+
+def cells(
+    config: EvalConfig, items: Sequence[EvalItem], digests: dict[str, str], base_digest: str
+) -> Iterator[Cell]:
+    """Every conversation of the evaluation, models innermost: batches mix adapters."""
+    sampling = config.sampling.model_dump(mode="json")
+    for item in items:
+        for sample in range(config.num_samples):
+            luck = digest([config.seed, item.messages, sample])
+            for model, adapter_digest in digests.items():
+                key = record_key(
+                    base=base_digest,
+                    adapter=adapter_digest,
+                    messages=item.messages,
+                    property=item.property,
+                    sampling=sampling,
+                    seed=config.seed,
+                    sample=sample,
+                )
+                yield Cell(model, adapter_digest, item, sample, int(luck[:8], 16), key)
+
+
+async def hold(client: AdapterClient, cell: Cell, config: EvalConfig) -> dict[str, Any]:
+    """Hold one conversation: each user message meets the answers before it.
+
+    Returns the fields of its record. The digest is the one that the server replied with.
+    """
+    messages: Conversation = []
+    digests, reasons = set(), []
+    for turn, text in enumerate(cell.item.messages):
+        messages.append(user(text))
+        sample = await client.chat(cell.model, messages, config.sampling, seed=cell.seed + turn)
+        messages.append(assistant(sample.text))
+        digests.add(sample.adapter_digest)
+        reasons.append(sample.finish_reason)
+    if digests != {cell.adapter_digest}:
+        raise RuntimeError(f"{cell.model}: answered by {digests}, expected {cell.adapter_digest}")
+    return {
+        "model": cell.model,
+        "adapter_digest": cell.adapter_digest,
+        "prompt": cell.item.index,
+        "sample": cell.sample,
+        "messages": messages,
+        "finish_reasons": reasons,
+    }

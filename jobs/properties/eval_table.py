@@ -1,0 +1,55 @@
+"""Print a results file: one table per property, and what its numbers rest on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jobs import console
+from jobs.properties.results import MISSING
+
+COLUMNS = [
+    "model",
+    "digest",
+    "score 0-100",
+    "exhibits %",
+    "n / prompts",
+    "minus base, paired",
+    "missing",
+]
+
+
+def report(results: Mapping[str, Any]) -> None:
+    """Print the tables of a results file, one per property, and what the numbers rest on."""
+    summaries = results["summaries"]
+    for name in dict.fromkeys(summary["property"] for summary in summaries):
+        rows = [_cells(summary) for summary in summaries if summary["property"] == name]
+        console.table(COLUMNS, rows, title=name, numbers=True)
+    judge = results["judge"]
+    console.say(
+        f"Judge {judge['model']}, rubric {judge['rubric_hash']}. Intervals: 95 %, clustered by "
+        "prompt.\nn: judged conversations. Missing: refused / unparsed / failed / not sampled."
+    )
+
+
+def _cells(summary: Mapping[str, Any]) -> list[str]:
+    """A line of the printed table, from a summary as the file holds it."""
+    missing = "/".join(str(summary[outcome]) for outcome in MISSING)
+    score = summary["score"]
+    return [
+        summary["model"],
+        summary["adapter_digest"][:8],
+        _interval(score, 1.0, ".0f"),
+        _interval(summary["exhibits_rate"], 100.0, ".0f"),
+        f"{score['n']} / {score['clusters']}" if score else "0",
+        _interval(summary["difference_from_base"], 1.0, "+.1f"),
+        missing,
+    ]
+
+
+def _interval(estimate: Mapping[str, Any] | None, scale: float, form: str) -> str:
+    if estimate is None:
+        return "-"
+    value = format(scale * estimate["value"], form)
+    if estimate["low"] is None:
+        return value
+    low, high = (format(scale * estimate[end], form) for end in ("low", "high"))
+    return f"{value} [{low}, {high}]"

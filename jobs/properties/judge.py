@@ -1,0 +1,48 @@
+"""Judge conversations: one call each, addressed by the rubric's hash and the judge."""
+
+from collections.abc import Sequence
+
+from actors.pool.requests import ChatRequest
+
+from actors.lm.messages import Message
+from actors.store.records import record_key
+from configs.eval import EvalConfig
+from jobs.properties.schemas import Judgement
+from jobs.properties.templates import filled, template_hash
+
+RUBRIC = "judge/verdict"
+
+
+def judge_request(
+    config: EvalConfig, conversation_key: str, property_name: str, messages: Sequence[Message]
+) -> ChatRequest:
+    """The call that judges one conversation."""
+    key = record_key(
+        conversation=conversation_key,
+        messages=messages,
+        property=property_name,
+        rubric=rubric_hash(),
+        provider=config.provider,
+        judge=config.judge_model,
+        temperature=config.judge_temperature,
+        seed=config.seed,
+    )
+    return ChatRequest(
+        key=key,
+        messages=filled(RUBRIC, property=property_name, conversation=transcript(messages)),
+        model=config.judge_model or "",
+        schema=Judgement,
+        temperature=config.judge_temperature,
+        seed=config.seed,
+    )
+
+
+def rubric_hash() -> str:
+    """Names the rubric in every table."""
+    return template_hash(RUBRIC)
+
+
+def transcript(messages: Sequence[Message]) -> str:
+    """The conversation as the judge reads it; what is said in it cannot close its frame."""
+    lines = [f"{m['role'].capitalize()}: {m['content']}" for m in messages]
+    return "\n".join(lines).replace("</conversation>", "<\\/conversation>")
