@@ -32,15 +32,15 @@ def load_config(schema: type[C], arguments: Sequence[str]) -> C:
     values: dict[str, Any] = {}
     preset, config_file = given.get("preset"), given.get("config_file")
     if preset is not None:
-        values = _merge(values, _preset(preset, problems))
+        values = _merge(schema, values, _preset(preset, problems))
     if config_file is not None:
-        values = _merge(values, read_yaml_mapping(config_file))
+        values = _merge(schema, values, read_yaml_mapping(config_file))
     if given.get("params_file") is not None:
         earlier = read_yaml_mapping(given["params_file"]).get("config") or {}
         known = {k: v for k, v in earlier.items() if k in schema.model_fields}
         filled = {k: v for k, v in known.items() if k not in _OWN_FIELDS}
-        values = _merge(filled, values)
-    values = _merge(values, given)
+        values = _merge(schema, filled, values)
+    values = _merge(schema, values, given)
     known_values = _without_unknown(schema, values, "", problems)
     try:
         config = schema.model_validate(known_values)
@@ -156,11 +156,13 @@ def _without_unknown(
     return kept
 
 
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _merge(schema: Any, below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`above` over `below`; sections are merged field by field, other mappings are replaced."""
     merged = dict(below)
     for key, value in above.items():
-        if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = _merge(merged[key], value)
+        section = _annotation(schema, [key])
+        if _is_section(section) and isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(section, merged[key], value)
         else:
             merged[key] = value
     return merged
