@@ -1,0 +1,74 @@
+"""Read the body of an HTTP 200: an answer, or one of the failures that arrive as 200."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from actors.pool.retry import Trouble, wrapped_trouble
+
+
+class Answer(NamedTuple):
+    """What a model said. A refusal or a content filter is an answer too."""
+
+    text: str
+    refusal: bool
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    model: str | None
+
+
+def read_answer(raw: bytes) -> Answer | Trouble:
+    """The answer in the body `raw`, or why it holds none."""
+    try:
+        body = json.loads(raw)
+    except ValueError:
+        return _server("HTTP 200 whose body is not JSON")
+    if not isinstance(body, Mapping):
+        return _server("HTTP 200 whose body is no object")
+    usage = _mapping(body.get("usage"))
+    cost_usd = float(usage.get("cost") or 0.0)
+    if body.get("error"):
+        return wrapped_trouble(body["error"])._replace(cost_usd=cost_usd)
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices:
+        return _server("HTTP 200 without choices", cost_usd)
+    found = _read_choice(_mapping(choices[0]))
+    if isinstance(found, Trouble):
+        return found._replace(cost_usd=cost_usd)
+    text, refusal, finish_reason = found
+    return Answer(
+        text,
+        refusal,
+        finish_reason,
+        int(usage.get("prompt_tokens") or 0),
+        int(usage.get("completion_tokens") or 0),
+        cost_usd,
+        body.get("model"),
+    )
+
+
+def _read_choice(choice: Mapping[str, Any]) -> tuple[str, bool, str] | Trouble:
+    finish_reason = choice.get("finish_reason")
+    if choice.get("error"):
+        return wrapped_trouble(choice["error"])
+    if finish_reason is None or finish_reason == "error":
+        return _server(f"HTTP 200 with finish_reason {finish_reason}")
+    message = _mapping(choice.get("message"))
+    text = message.get("content")
+    if message.get("refusal"):
+        return str(message["refusal"]), True, finish_reason
+    if finish_reason == "content_filter":
+        return text or "", True, finish_reason
+    if not isinstance(text, str) or not text.strip():
+        return _server(f"HTTP 200 with empty content (finish_reason {finish_reason})")
+    return text, False, finish_reason
+
+
+def _server(message: str, cost_usd: float = 0.0) -> Trouble:
+    return Trouble("retry", "server", message, cost_usd=cost_usd)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,35 @@
+"""The body of a chat-completion request."""
+
+import hashlib
+from typing import Any
+
+from actors.pool.provider import Provider
+from actors.pool.requests import ChatRequest
+from actors.pool.structured import response_format
+from configs.errors import UserError
+
+
+def request_body(request: ChatRequest, provider: Provider) -> dict[str, Any]:
+    """What is sent for `request`; what it leaves open is not mentioned."""
+    model = request.model or provider.default_model
+    if model is None:
+        raise UserError(f"{provider.name} has no default model: give model=NAME.")
+    options = {
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "max_tokens": request.max_tokens,
+        "seed": sent_seed(request.seed, request.sample),
+    }
+    body: dict[str, Any] = {"model": model, "messages": list(request.messages)}
+    body.update({name: value for name, value in options.items() if value is not None})
+    if request.schema is not None:
+        body["response_format"] = response_format(request.schema)
+        body.update(provider.schema_options)
+    return body
+
+
+def sent_seed(seed: int | None, sample: int) -> int | None:
+    """The seed of draw number `sample`: without one of its own, a draw would repeat the first."""
+    if seed is None or sample == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed}:{sample}".encode()).digest()[:4], "big") >> 1

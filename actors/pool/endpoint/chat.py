@@ -1,0 +1,81 @@
+"""`POST /v1/chat/completions`, as bare ASGI: this is the path that benchmarks lean on."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+
+from starlette.types import Receive, Scope, Send
+
+from actors.pool.endpoint.counts import Counts
+from actors.pool.endpoint.faults import FaultConfig, decide
+from actors.pool.endpoint.replies import Answer, Reply, bad_request, reply
+from actors.pool.endpoint.request import BadRequest, parse_request
+
+
+class ChatCompletions:
+    """Answers one request at a time by rule, under the faults that are switched on."""
+
+    def __init__(self, answer: Answer, faults: FaultConfig) -> None:
+        self._answer = answer
+        self._faults_at_start = faults
+        self.faults, self.counts = faults, Counts()
+
+    def reset(self) -> None:
+        """Counts back to zero, and the faults as they were at the start."""
+        self.faults, self.counts = self._faults_at_start, Counts()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        raw = await _read(receive)
+        # Both may be replaced while this request waits; it belongs to those it came under.
+        faults, counts = self.faults, self.counts
+        digest = hashlib.blake2b(raw, digest_size=8).digest()
+        ordinal = counts.ask(digest)
+        if faults.latency_s:
+            await asyncio.sleep(faults.latency_s)
+        response = self._reply(raw, digest, ordinal, faults)
+        if response is None:
+            counts.answer("stall", None)
+            await _disconnect(receive)
+            return
+        counts.answer("reset" if response.cut else str(response.status), response.cost_usd)
+        await _send(response, send)
+
+    def _reply(self, raw: bytes, digest: bytes, ordinal: int, faults: FaultConfig) -> Reply | None:
+        try:
+            request = parse_request(raw)
+        except BadRequest as problem:
+            return bad_request(problem)
+        fault = decide(faults, ordinal, digest, request.asked_again)
+        if fault == "stall":
+            return None
+        return reply(request, fault, faults, digest, self._answer)
+
+
+async def _read(receive: Receive) -> bytes:
+    message = await receive()
+    body = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+    return body
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _send(response: Reply, send: Send) -> None:
+    headers: Iterable[tuple[bytes, bytes]] = (
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(response.body)).encode()),
+        *response.headers,
+    )
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    if response.cut:
+        # Returning before the body is whole makes the server close the connection.
+        half = response.body[: len(response.body) // 2]
+        await send({"type": "http.response.body", "body": half, "more_body": True})
+        return
+    await send({"type": "http.response.body", "body": response.body})

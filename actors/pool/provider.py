@@ -1,0 +1,81 @@
+"""Who answers: the embedded endpoint, OpenRouter, or any OpenAI-compatible base URL."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.pool.endpoint.process import endpoint_process
+from configs.errors import UserError, did_you_mean
+
+OPENROUTER_KEY = "OPENROUTER_API_KEY"
+_OPENROUTER_URL = "https://openrouter.ai/api/v1"
+_OPENROUTER_MODEL = "openai/gpt-4.1-mini"
+_OPENAI_KEY = "OPENAI_API_KEY"
+_RULES = "answers and verdicts come from the embedded endpoint's rules"
+
+
+@dataclass(frozen=True)
+class Provider:
+    """An endpoint, its key, and what its requests carry beyond OpenAI's fields."""
+
+    name: str
+    base_url: str
+    api_key: str = field(repr=False)
+    default_model: str | None  # None: every request has to name one
+    note: str  # one line for people and for output files: who answered
+    key_variable: str | None = None  # where the key comes from
+    schema_options: Mapping[str, Any] = field(default_factory=dict)  # sent along with a schema
+
+
+@contextmanager
+def open_provider(name: str | None = None) -> Iterator[Provider]:
+    """The provider called `name`: "offline", "openrouter", or a base URL (http...).
+
+    None is OpenRouter where its key is in the environment, else offline. Offline starts the
+    embedded endpoint and ends it on exit.
+    """
+    key = os.environ.get(OPENROUTER_KEY)
+    if name is None:
+        name = "openrouter" if key else "offline"
+        reason = f" (no {OPENROUTER_KEY})"
+    else:
+        reason = ""
+    if name == "offline":
+        with endpoint_process() as url:
+            yield Provider("offline", url, "none", "rules", f"provider: offline{reason}: {_RULES}")
+    elif name == "openrouter":
+        yield _openrouter(key)
+    elif name.startswith(("http://", "https://")):
+        yield _endpoint(name)
+    else:
+        raise UserError(
+            f'provider="{name}" is neither a known name nor a base URL (http...).'
+            + did_you_mean(name, ["offline", "openrouter"])
+        )
+
+
+def _openrouter(key: str | None) -> Provider:
+    if not key:
+        raise UserError(
+            f"provider=openrouter needs {OPENROUTER_KEY} in the environment or in .env. "
+            "Without a key use provider=offline."
+        )
+    return Provider(
+        "openrouter",
+        _OPENROUTER_URL,
+        key,
+        _OPENROUTER_MODEL,
+        "provider: openrouter",
+        OPENROUTER_KEY,
+        # Without it an endpoint may ignore the schema in silence.
+        {"provider": {"require_parameters": True}},
+    )
+
+
+def _endpoint(url: str) -> Provider:
+    url = url.rstrip("/")
+    return Provider(
+        url, url, os.environ.get(_OPENAI_KEY) or "none", None, f"provider: {url}", _OPENAI_KEY
+    )

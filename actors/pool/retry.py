@@ -1,0 +1,120 @@
+"""What to do after an attempt that gave no answer, and how long to wait before the next one.
+
+retry       the same request may work in a while
+ask_again   the content did not fit the schema: ask with the complaint, at once
+final       this request will never work; the others may
+fatal       no request will work until the user mends something
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal, NamedTuple
+
+from actors.pool.requests import FailureKind
+
+Action = Literal["retry", "ask_again", "final", "fatal"]
+
+_FATAL = frozenset({401, 402, 403})
+_SERVER_SIDE_4XX = frozenset({409, 425})  # a lock or a replay on their side: the request is fine
+_MODERATED = frozenset({"content_filter", "content_policy_violation"})
+
+
+class Trouble(NamedTuple):
+    """Why an attempt gave no answer, and what to do about it."""
+
+    action: Action
+    kind: FailureKind
+    message: str
+    retry_after_s: float | None = None
+    status: int | None = None
+    cost_usd: float = 0.0  # billed all the same
+    text: str = ""  # the content that did not fit, where action is ask_again
+    unreachable: bool = False  # no connection was made at all
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Exponential back-off with full jitter; a server's own Retry-After comes first."""
+
+    base_s: float = 0.5
+    cap_s: float = 30.0
+    retry_after_cap_s: float = 120.0
+
+    def wait_s(self, attempt: int, trouble: Trouble, rng: random.Random) -> float:
+        """Seconds to wait after attempt number `attempt` (from 1).
+
+        Jitter on top of Retry-After keeps calls that were told the same from coming back at once.
+        """
+        if trouble.action == "ask_again":
+            return 0.0
+        jitter_s = rng.uniform(0, min(self.cap_s, self.base_s * 2 ** min(attempt - 1, 30)))
+        if trouble.retry_after_s is None:
+            return jitter_s
+        told_s = min(trouble.retry_after_s, self.retry_after_cap_s)
+        return told_s + min(jitter_s, self.base_s)
+
+
+def status_trouble(status: int, error: Any, headers: Mapping[str, str], now: datetime) -> Trouble:
+    """The trouble behind an HTTP status other than 200; `error` is the body or its error object."""
+    message = f"HTTP {status}: {error_message(error)}"
+    if status in _FATAL:
+        return Trouble("fatal", "rejected", error_message(error), status=status)
+    wait_s = retry_after_s(headers, now)
+    if status == 429:
+        return Trouble("retry", "rate_limited", message, wait_s, status)
+    if status == 408:
+        return Trouble("retry", "timeout", message, wait_s, status)
+    if status >= 500 or status in _SERVER_SIDE_4XX:
+        return Trouble("retry", "server", message, wait_s, status)
+    return Trouble("final", "rejected", message, status=status)
+
+
+def wrapped_trouble(error: Any) -> Trouble:
+    """The trouble behind an error object that came with HTTP 200.
+
+    Whatever status it carries, another attempt may reach another upstream provider; only what
+    concerns the account itself is fatal.
+    """
+    code = str(error_object(error).get("code"))
+    status = int(code) if code.isdecimal() else None
+    message = f"HTTP 200 with an error in it ({code}): {error_message(error)}"
+    if status in _FATAL:
+        return Trouble("fatal", "rejected", error_message(error), status=status)
+    return Trouble("retry", "rate_limited" if status == 429 else "server", message, status=status)
+
+
+def is_moderated(status: int, error: Any) -> bool:
+    """Whether a 4xx says that the input was flagged: a refusal, as a content filter's."""
+    error = error_object(error)
+    metadata = error.get("metadata")
+    flagged = isinstance(metadata, Mapping) and "flagged_input" in metadata
+    return status in (400, 403) and (flagged or error.get("code") in _MODERATED)
+
+
+def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds in Retry-After, given as seconds or as an HTTP date; None where it says neither."""
+    value = (headers.get("retry-after") or "").strip()
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - now).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return max(0.0, seconds) if seconds == seconds else None
+
+
+def error_object(body: Any) -> Mapping[str, Any]:
+    """The error object of a body, or the body that is one; empty where there is neither."""
+    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
+        return body["error"]
+    return body if isinstance(body, Mapping) else {}
+
+
+def error_message(body: Any) -> str:
+    """What an error body says, in one short line."""
+    message = error_object(body).get("message") or body or "no message"
+    return " ".join(str(message).split())[:300]

@@ -1,0 +1,95 @@
+"""One attempt over the wire: the `openai` client, without its own retries, made for many calls.
+
+The transport is aiohttp: httpx's own pool costs time quadratic in the calls that wait.
+"""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx2
+import openai
+
+from actors.pool.answers import Answer, read_answer
+from actors.pool.provider import Provider
+from actors.pool.retry import Trouble, error_message, error_object, is_moderated, status_trouble
+
+_CONNECT_S = 10.0
+_KEEP_ALIVE_S = 30.0
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_NO_CONNECTION = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+)
+
+
+class Transport:
+    """An open client of one provider."""
+
+    def __init__(self, provider: Provider, max_connections: int, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        limits = httpx2.Limits(max_connections=max_connections, keepalive_expiry=_KEEP_ALIVE_S)
+        self._client = openai.AsyncOpenAI(
+            base_url=provider.base_url,
+            api_key=provider.api_key,
+            max_retries=0,  # its retries would hide 429s and bill in silence
+            # Only connecting has a limit of its own: the deadline below covers the whole attempt,
+            # also an endpoint that sends a byte now and then.
+            timeout=httpx2.Timeout(None, connect=min(_CONNECT_S, timeout_s)),
+            http_client=openai.DefaultAioHttpClient(
+                limits=limits,
+                # A proxy from the environment cannot reach this machine's loopback.
+                trust_env=urlsplit(provider.base_url).hostname not in _LOOPBACK,
+            ),
+        )
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.close()
+
+    async def ask(self, payload: dict[str, Any]) -> Answer | Trouble:
+        """One attempt: the answer, or why there is none. Nothing but cancellation is raised."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                # The response as it came: bodies that break the protocol are ours to judge.
+                response = await self._client.post(
+                    "/chat/completions", body=payload, cast_to=httpx2.Response
+                )
+        except TimeoutError:
+            return Trouble("retry", "timeout", f"no answer within {self._timeout_s:g} s")
+        except openai.APIStatusError as error:
+            return _refused(error)
+        except (openai.APIConnectionError, aiohttp.ClientError) as error:
+            return network_trouble(error)
+        return read_answer(response.content)
+
+
+def _refused(error: openai.APIStatusError) -> Answer | Trouble:
+    body = error.body if error.body is not None else error.response.text
+    status = error.status_code
+    if is_moderated(status, body):
+        said = error_message(error_object(body))
+        return Answer(said, True, "content_filter", 0, 0, 0.0, None)
+    return status_trouble(status, body, error.response.headers, datetime.now(UTC))
+
+
+def network_trouble(error: BaseException) -> Trouble:
+    """The trouble behind an exception of the network.
+
+    The client reports refused and broken connections as time-outs; aiohttp's exception, further
+    down the chain of causes, tells them apart.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        said = str(cause) or type(cause).__name__
+        if isinstance(cause, _NO_CONNECTION):
+            return Trouble("retry", "connection", f"cannot connect: {said}", unreachable=True)
+        if isinstance(cause, aiohttp.ClientError | OSError) and not isinstance(cause, TimeoutError):
+            return Trouble("retry", "connection", f"connection lost: {said}")
+        cause = cause.__cause__
+    if isinstance(error, openai.APITimeoutError):
+        return Trouble("retry", "timeout", str(error))
+    return Trouble("retry", "connection", str(error))
