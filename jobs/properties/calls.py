@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from actors.lm.messages import Conversation
 from actors.pool.client import ChatPool
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, Completion, Failure
-
-from actors.lm.messages import Conversation
 from actors.store.records import Records, record_key
 from configs.errors import JobFailed
 from configs.sections import PooledJobConfig

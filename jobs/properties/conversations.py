@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from serve.client import AdapterClient
-
 from actors.lm.messages import Conversation, assistant, user
 from actors.store.records import record_key
 from configs.base import digest
 from configs.eval import EvalConfig
 from jobs.properties.prompt_file import EvalItem
+from serve.client import AdapterClient
 
 
 class Cell(NamedTuple):

@@ -7,8 +7,6 @@ server holds the others. Both are records, so a run that was killed goes on wher
 import asyncio
 from typing import NamedTuple
 
-from serve.launch import adapter_server
-
 from actors.lm.adapter import Adapter
 from actors.lm.base import resolve_base_name
 from actors.lm.engine import BASE
@@ -27,6 +25,7 @@ from jobs.properties.eval_table import report
 from jobs.properties.judge import rubric_hash
 from jobs.properties.prompt_file import EvalItem, parse_eval_file
 from jobs.properties.results import plain, summarise
+from serve.launch import adapter_server
 
 
 class Inputs(NamedTuple):

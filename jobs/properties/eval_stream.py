@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from actors.pool.client import ChatPool
-from serve.client import AdapterClient
-
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, Failure
 from actors.store.records import Records
@@ -17,6 +15,7 @@ from jobs.properties.calls import PASSING, outcome_row, pool_note, refuse_unansw
 from jobs.properties.conversations import Cell, hold
 from jobs.properties.judge import judge_request
 from jobs.properties.results import conversation_row
+from serve.client import AdapterClient
 
 
 class EvalStream:

@@ -6,7 +6,6 @@ from typing import Any
 from actors.pool.client import ChatPool
 from actors.pool.provider import Provider, open_provider
 from actors.pool.requests import ChatRequest
-
 from actors.store.run import Run, open_run
 from configs.errors import JobFailed
 from configs.gen_eval import GenEvalConfig

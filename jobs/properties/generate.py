@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from actors.pool.client import ChatPool
 from actors.pool.provider import Provider, open_provider
-
 from actors.store.inputs import content_digest, read_input
 from actors.store.records import Records
 from actors.store.run import Run, open_run

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from actors.pool.requests import ChatRequest
-
 from actors.lm.messages import Message
+from actors.pool.requests import ChatRequest
 from actors.store.records import record_key
 from configs.eval import EvalConfig
 from jobs.properties.schemas import Judgement
