@@ -1,7 +1,8 @@
 """What every job's schema shares: frozen, no unknown keys, one line of help per field.
 
-A field either determines the results (it is part of the run's identity) or only
-says how and where to compute them (`execution_option`): changing those finds the same run again.
+A field either determines the results and is part of the run's identity (`option`), or only says
+how and where to compute them (`execution_option`): changing those finds the same run again. Paths
+of input files are of the second kind, because a run is identified by what its inputs hold.
 """
 
 import hashlib
