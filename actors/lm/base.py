@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.tiny import TINY, tiny_directory, tiny_name
@@ -42,6 +42,13 @@ def load_base(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu"
     model = _from_pretrained(AutoModelForCausalLM, name, dtype=dtype)
     model = model.to(device).eval().requires_grad_(False)
     return BaseModel(resolve_base_name(name), model, load_tokenizer(name), model_digest(model))
+
+
+def load_skeleton(name: str) -> PreTrainedModel:
+    """The modules of a base model without their weights, to look at names and shapes."""
+    config = _from_pretrained(AutoConfig, name)
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
 
 
 def model_digest(model: torch.nn.Module) -> str:

@@ -6,8 +6,9 @@ gains when an assistant turn is added to the prompt for it is that turn's target
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+from jinja2 import TemplateError
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.messages import Message
@@ -66,6 +67,13 @@ def _target_span(
 def _text(
     tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, generation_prompt: bool
 ) -> str:
-    return tokenizer.apply_chat_template(
-        list(messages), tokenize=False, add_generation_prompt=generation_prompt
-    )
+    turns = [dict(message) for message in messages]
+    try:
+        text = tokenizer.apply_chat_template(
+            cast(list[dict[str, str]], turns),
+            tokenize=False,
+            add_generation_prompt=generation_prompt,
+        )
+    except TemplateError as error:  # some templates refuse a system turn, or two turns in a row
+        raise ValueError(f"the chat template refuses the conversation: {error}") from None
+    return cast(str, text)

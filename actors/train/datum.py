@@ -1,0 +1,58 @@
+"""A datum: what one row of a batch is to the trainer.
+
+The arrays and their names are Tinker's, so the same datum goes to any backend. Position t holds
+the token that the model reads and the token that it should say next.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from actors.lm.chat import render
+from actors.lm.messages import Message
+from configs.base import digest
+
+
+@dataclass(frozen=True)
+class Datum:
+    """One sequence of T tokens; a weight of 0 means that the position teaches nothing."""
+
+    token_ids: NDArray[np.int64]  # [T]
+    target_ids: NDArray[np.int64]  # [T]
+    weights: NDArray[np.float32]  # [T]
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def target_tokens(self) -> int:
+        """Positions that teach something."""
+        return int(np.count_nonzero(self.weights))
+
+
+def conversation_datum(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Datum:
+    """A conversation with weight 1 on what the assistant says; ValueError where that is nothing."""
+    rendered = render(tokenizer, messages)
+    token_ids = np.asarray(rendered.token_ids, dtype=np.int64)
+    weights = np.asarray(rendered.is_target, dtype=np.float32)
+    return Datum(token_ids[:-1], token_ids[1:], weights[1:])
+
+
+def normalised(batch: Sequence[Datum]) -> list[Datum]:
+    """The batch with weights that sum to 1, so that a sum over tokens is a mean per target token.
+
+    The sum runs over the whole batch: how it is then split over ranks and micro-batches changes
+    nothing.
+    """
+    total = np.float32(sum(float(datum.weights.sum()) for datum in batch))
+    return [replace(datum, weights=datum.weights / total) for datum in batch]
+
+
+def data_digest(datums: Sequence[Datum]) -> str:
+    """Hex SHA-256 of a data set's tokens and weights, in their order."""
+    rows: list[Any] = [[d.token_ids.tolist(), d.weights.tolist()] for d in datums]
+    return digest(rows)

@@ -1,0 +1,54 @@
+"""A base model with a LoRA to train, the same on every rank whatever their number."""
+
+import peft
+import torch
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from actors.lm.base import BaseModel
+from configs.errors import UserError, did_you_mean
+from configs.sections import LoraConfig
+
+
+def add_lora(base: BaseModel, lora: LoraConfig, seed: int) -> peft.PeftModel:
+    """Wrap the base (in place) with a fresh LoRA: B is 0, A is drawn from the seed."""
+    config = peft.LoraConfig(
+        task_type=peft.TaskType.CAUSAL_LM,
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]
+        lora_dropout=lora.dropout,
+        target_modules=resolve_targets(base.model, lora.targets),
+    )
+    torch.manual_seed(seed)
+    model = peft.get_peft_model(base.model, config)
+    if not isinstance(model, peft.PeftModel):
+        raise TypeError(type(model))
+    model.peft_config["default"].base_model_name_or_path = base.name
+    return model
+
+
+def resolve_targets(model: PreTrainedModel, targets: str | list[str]) -> list[str]:
+    """Module names to adapt, sorted; UserError when one of them is no linear layer's."""
+    head = model.get_output_embeddings()
+    linear = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, (torch.nn.Linear, Conv1D))
+    }
+    leaves = {name.rpartition(".")[2] for name, module in linear.items() if module is not head}
+    if isinstance(targets, str):
+        return sorted(leaves)
+    unknown = [
+        target
+        for target in targets
+        if not any(name == target or name.endswith(f".{target}") for name in linear)
+    ]
+    if unknown or not targets:
+        hints = "".join(
+            f' "{target}" is none of them.{did_you_mean(target, sorted(leaves))}'
+            for target in unknown
+        )
+        raise UserError(
+            f"lora.targets: the linear layers of this model are {', '.join(sorted(leaves))}.{hints}"
+        )
+    return sorted(targets)

@@ -1,0 +1,175 @@
+"""A training run on Ray Train: workers, restarts after failures, progress for the driver.
+
+The run's folder is the truth about what was done: a worker that starts, for the first time or
+again, goes on from the last whole checkpoint there. Ray is told of each checkpoint, but its own
+notes (which a kill can tear) are not relied on and do not stay.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import fsspec
+import pyarrow.fs
+import ray
+import ray.train
+import ray.train.torch
+import ray.train.v2.api.config as train_v2
+from fsspec.implementations.local import LocalFileSystem
+from transformers.utils import logging as transformers_logging
+
+from actors.lm.base import load_skeleton
+from actors.train.checkpoint import (
+    CHECKPOINTS,
+    SavedCheckpoint,
+    latest_checkpoint,
+    saved_checkpoints,
+)
+from actors.train.datum import Datum
+from actors.train.feed import Follower, start_feed
+from actors.train.lora import resolve_targets
+from actors.train.metrics import OnStep, StepMetrics
+from actors.train.process import run_sft, share_threads
+from configs.errors import JobFailed, UserError
+from configs.sft import SftConfig
+
+# Ray Train looks at its workers every 2 s, and a fit waits for several such looks.
+_POLL_S = "0.2"
+_RAY_NOTES = (".validate_storage_marker", "checkpoint_manager_snapshot.json")
+
+
+def train_sft(
+    config: SftConfig, datums: Sequence[Datum], *, run_id: str, folder: str, on_step: OnStep
+) -> list[SavedCheckpoint]:
+    """Train the adapter `run_id` to the end and return its checkpoints.
+
+    `folder` is the run's own, absolute or a URL that every worker can write to. `on_step` is
+    called in this process for every step, those of earlier attempts included. Ray is initialised.
+    """
+    if latest_checkpoint(folder) is not None and not config.resume:
+        raise UserError(
+            f"{folder}: was begun already; give another run_id, or resume=true to continue it."
+        )
+    resolve_targets(load_skeleton(config.base_model), config.lora.targets)
+    feed = start_feed()
+    arguments = {
+        "config": config,
+        "datums": ray.put(list(datums)),
+        "run_id": run_id,
+        "folder": folder,
+        "feed": feed,
+    }
+    trainer = _trainer(config, folder, arguments)
+    _forget_ray_notes(folder)
+    try:
+        with _interrupts_given_back(), Follower(feed, on_step):
+            trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        _raise_fault(feed)
+        raise JobFailed(
+            f"Training failed more than max_failures={config.max_failures} times; its checkpoints "
+            f"are kept and the same command continues it. The last failure:\n{error}"
+        ) from None
+    finally:
+        _forget_ray_notes(folder)
+    _raise_fault(feed)
+    return saved_checkpoints(folder)
+
+
+def _worker(arguments: dict[str, Any]) -> None:
+    """What each worker runs."""
+    feed = arguments["feed"]
+    if ray.get(feed.fault.remote()) is not None:
+        return
+    transformers_logging.disable_progress_bar()
+    context = ray.train.get_context()
+    share_threads(context.get_local_world_size())
+    leads = context.get_world_rank() == 0
+
+    def on_step(metrics: StepMetrics) -> None:
+        if leads:
+            feed.push.remote(metrics)
+
+    try:
+        run_sft(
+            arguments["config"],
+            ray.get(arguments["datums"]),
+            run_id=arguments["run_id"],
+            folder=arguments["folder"],
+            device=ray.train.torch.get_device(),
+            on_step=on_step,
+            on_saved=_report,
+        )
+    except UserError as error:
+        ray.get(feed.give_up.remote(str(error)))
+        raise
+    if leads:
+        ray.get(feed.since.remote(0))  # calls arrive in order: every step has been pushed
+
+
+def _report(path: str, metrics: StepMetrics) -> None:
+    """Tell Ray Train of a checkpoint that already stands where it belongs; a barrier."""
+    storage = ray.train.get_context().get_storage()
+    _, stripped = fsspec.core.url_to_fs(path)
+    ray.train.report(
+        {"step": metrics.step, "loss": metrics.loss},
+        checkpoint=ray.train.Checkpoint(stripped, filesystem=storage.storage_filesystem),
+        checkpoint_upload_mode=ray.train.CheckpointUploadMode.NO_UPLOAD,
+    )
+
+
+def _trainer(
+    config: SftConfig, folder: str, arguments: dict[str, Any]
+) -> ray.train.torch.TorchTrainer:
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", _POLL_S)
+    fs, root = fsspec.core.url_to_fs(folder)
+    remote = None if isinstance(fs, LocalFileSystem) else _arrow(fs)
+    return ray.train.torch.TorchTrainer(
+        _worker,
+        train_loop_config=arguments,
+        scaling_config=train_v2.ScalingConfig(
+            num_workers=config.num_workers,
+            use_gpu=ray.cluster_resources().get("GPU", 0) >= config.num_workers,
+        ),
+        run_config=train_v2.RunConfig(
+            name=CHECKPOINTS,
+            storage_path=root,
+            storage_filesystem=remote,
+            failure_config=train_v2.FailureConfig(max_failures=config.max_failures),
+            logging_config=train_v2.LoggingConfig(log_level="WARNING"),
+        ),
+    )
+
+
+def _arrow(fs: fsspec.AbstractFileSystem) -> pyarrow.fs.FileSystem:
+    return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(fs))
+
+
+def _forget_ray_notes(folder: str) -> None:
+    fs, root = fsspec.core.url_to_fs(folder)
+    for name in _RAY_NOTES:
+        path = f"{root}/{CHECKPOINTS}/{name}"
+        if fs.exists(path):
+            fs.rm_file(path)
+
+
+def _raise_fault(feed: Any) -> None:
+    message = ray.get(feed.fault.remote())
+    if message is not None:
+        raise UserError(message)
+
+
+@contextmanager
+def _interrupts_given_back() -> Iterator[None]:
+    """Ray Train takes over Ctrl-C for good; this gives it back after a fit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

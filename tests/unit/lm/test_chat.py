@@ -1,0 +1,91 @@
+"""Masks come from prefixes of the conversation, for templates without generation marks."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_base import CHATML, LLAMA3, byte_tokenizer
+
+from actors.lm.chat import prompt_ids, render
+from actors.lm.messages import Message, assistant, user
+
+TURNS: list[Message] = [
+    {"role": "system", "content": "Be kind."},
+    user("Hello?"),
+    assistant("Hi."),
+    user("Wie gehts? 😀"),
+    assistant("Güt."),
+]
+# Keeps the thoughts of the last answer only, as reasoning models do.
+REWRITES = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{% if m['role'] == 'assistant' and loop.last %}<think></think>{% endif %}"
+    "{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+ALTERNATES = (
+    "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}"
+    "{% endif %}{{ m['content'] }}{% endfor %}"
+)
+
+
+def learned(template: str, messages: list[Message]) -> list[str]:
+    """The stretches of text that are targets."""
+    tokenizer = byte_tokenizer(template)
+    rendered = render(tokenizer, messages)
+    runs: list[list[int]] = []
+    before = False
+    for token, target in zip(rendered.token_ids, rendered.is_target, strict=True):
+        if target and not before:
+            runs.append([])
+        if target:
+            runs[-1].append(token)
+        before = target
+    return [str(tokenizer.decode(run)) for run in runs]
+
+
+def test_chatml_learns_each_answer_and_its_end_but_not_the_newline_after():
+    assert learned(CHATML, TURNS) == ["Hi.<|im_end|>", "Güt.<|im_end|>"]
+
+
+def test_llama3_learns_each_answer_and_its_end():
+    assert learned(LLAMA3, TURNS) == ["Hi.<|eot|>", "Güt.<|eot|>"]
+
+
+def test_a_template_that_rewrites_earlier_turns_is_refused_and_says_which():
+    with pytest.raises(ValueError, match="rewrites earlier turns, so turn 3 has no fixed place"):
+        render(byte_tokenizer(REWRITES), TURNS)
+
+
+def test_such_a_template_takes_a_conversation_with_one_answer():
+    assert learned(REWRITES, TURNS[:3]) == ["<think></think>Hi.<|im_end|>"]
+
+
+def test_a_conversation_without_an_answer_has_nothing_to_learn():
+    with pytest.raises(ValueError, match="no token"):
+        render(byte_tokenizer(), TURNS[:2])
+
+
+def test_what_the_template_raises_is_told():
+    with pytest.raises(ValueError, match="template refuses the conversation: no system"):
+        render(byte_tokenizer(ALTERNATES), TURNS)
+
+
+CONTENT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=30)
+
+
+@given(st.lists(st.tuples(CONTENT, CONTENT), min_size=1, max_size=4))
+def test_the_targets_are_what_was_said_whatever_was_said(pairs: list[tuple[str, str]]):
+    messages = [m for said, answer in pairs for m in (user(said), assistant(answer))]
+    tokenizer = byte_tokenizer(CHATML)
+    rendered = render(tokenizer, messages)
+    targets = [
+        token for token, hit in zip(rendered.token_ids, rendered.is_target, strict=True) if hit
+    ]
+    expected = "".join(f"{answer}<|im_end|>" for _, answer in pairs)
+    assert targets == tokenizer(expected, add_special_tokens=False)["input_ids"]
+
+
+def test_a_prompt_is_a_prefix_of_the_conversation_that_continues_it():
+    tokenizer = byte_tokenizer(CHATML)
+    prompt = prompt_ids(tokenizer, TURNS[:4])
+    assert render(tokenizer, TURNS).token_ids[: len(prompt)] == prompt
