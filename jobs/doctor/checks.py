@@ -1,5 +1,6 @@
 """The single checks of `doctor`: each says what it found and the command that mends it."""
 
+import logging
 import os
 import shutil
 import socket
@@ -117,7 +118,7 @@ def cluster() -> Finding:
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError) as error:
         mend = "ray start --head --port=6379 on its head, or unset RAY_ADDRESS"
         return Finding("cluster", "missing", f"{address}: {error}", mend)

@@ -14,7 +14,7 @@ from actors.pool.client import ChatPool
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, Completion, Failure
 from actors.store.records import Records, record_key
-from configs.errors import JobFailed
+from configs.errors import JobFailed, UserError
 from configs.sections import PooledJobConfig
 from jobs import console
 
@@ -26,8 +26,16 @@ PooledConfig = TypeVar("PooledConfig", bound=PooledJobConfig)
 
 def resolved(config: PooledConfig, provider: Provider) -> PooledConfig:
     """The config with the provider and model that answer, which the environment may have chosen."""
-    chosen = {"provider": provider.name, "model": config.model or provider.default_model}
-    return config.model_copy(update=chosen)
+    model = chosen_model(provider, config.model, "model")
+    return config.model_copy(update={"provider": provider.name, "model": model})
+
+
+def chosen_model(provider: Provider, given: str | None, field: str) -> str:
+    """The model to ask; UserError where neither the user nor the provider names one."""
+    model = given or provider.default_model
+    if model is None:
+        raise UserError(f"provider={provider.name} has no default model: give {field}=NAME.")
+    return model
 
 
 def writer_request(
@@ -49,10 +57,10 @@ def writer_request(
     return ChatRequest(
         key=key,
         messages=messages,
-        model=config.model or "",
+        model=config.model,
         schema=schema,
         temperature=config.temperature,
-        seed=config.seed + sample,
+        seed=config.seed,
         sample=sample,
     )
 

@@ -18,6 +18,7 @@ from configs.errors import JobFailed
 from configs.eval import EvalConfig
 from jobs import console
 from jobs.cluster import ray_session
+from jobs.properties.calls import chosen_model
 from jobs.properties.checkpoints import read_checkpoints
 from jobs.properties.conversations import cells
 from jobs.properties.eval_stream import EvalStream
@@ -49,7 +50,7 @@ def evaluate(config: EvalConfig) -> str:
         console.say(provider.note)
         judge = {
             "provider": provider.name,
-            "judge_model": config.judge_model or provider.default_model,
+            "judge_model": chosen_model(provider, config.judge_model, "judge_model"),
             "base_model": resolve_base_name(config.base_model),
         }
         config = config.model_copy(update=judge)

@@ -29,7 +29,7 @@ def judge_request(
     return ChatRequest(
         key=key,
         messages=filled(RUBRIC, property=property_name, conversation=transcript(messages)),
-        model=config.judge_model or "",
+        model=config.judge_model,
         schema=Judgement,
         temperature=config.judge_temperature,
         seed=config.seed,

@@ -6,12 +6,14 @@ up to three times. The unit that was drawn at random is the prompt, so it is the
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Estimate(NamedTuple):
@@ -79,7 +81,7 @@ def wilson(p: float, n: float, z: float) -> tuple[float, float]:
 
 
 def paired_difference(
-    ours: Mapping[Hashable, Sequence[float]], base: Mapping[Hashable, Sequence[float]]
+    ours: Mapping[Key, Sequence[float]], base: Mapping[Key, Sequence[float]]
 ) -> Estimate | None:
     """Mean over the prompts that both answered of (ours - base), with a t interval over prompts.
 
