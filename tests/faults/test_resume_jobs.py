@@ -1,0 +1,79 @@
+"""Jobs killed with -9 and run again: what was answered and stored is not asked again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+
+from actors.pool.endpoint.faults import FaultConfig
+from actors.pool.endpoint.process import endpoint_process
+
+ROOT = Path(__file__).parents[2]
+
+
+def counts(url: str) -> dict:
+    with urllib.request.urlopen(url.removesuffix("/v1") + "/admin/counts") as reply:
+        return json.load(reply)
+
+
+def start(cwd: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "jobs", *arguments],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def stored(folder: Path) -> int:
+    return sum(part.read_text().count("\n") for part in folder.glob("*.jsonl"))
+
+
+def kill_when_stored(process: subprocess.Popen[bytes], folder: Path, rows: int) -> None:
+    """Kill -9 the whole process group once `rows` records are on disk."""
+    deadline = time.monotonic() + 120
+    while stored(folder) < rows:
+        assert process.poll() is None, process.stdout and process.stdout.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_generate_goes_on_and_pays_nothing_twice(tmp_path: Path, sent: signal.Signals):
+    with endpoint_process(FaultConfig(latency_s=0.2, cost_usd=0.01)) as url:
+        arguments = (
+            *("generate", "property=honest", f"provider={url}", "model=rules"),
+            *("num_subtypes=2", "num_prompts=10", "max_concurrency=2", "run_id=r"),
+        )
+        process = start(tmp_path, *arguments)
+        if sent == signal.SIGKILL:
+            kill_when_stored(process, tmp_path / "runs/r/calls", 8)
+        else:
+            while stored(tmp_path / "runs/r/calls") < 8:
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+            assert process.returncode == 130
+            assert b"Traceback" not in output
+        before = stored(tmp_path / "runs/r/calls")
+        asked = counts(url)["asked"]
+        assert not list(tmp_path.glob("datasets/*.examples.yaml"))
+        again = start(tmp_path, *arguments)
+        output, _ = again.communicate(timeout=60)
+        assert again.returncode == 0, output.decode()
+        total_calls = 1 + 2 + 20
+        assert counts(url)["asked"] - asked == total_calls - before
+    examples = yaml.safe_load((tmp_path / "datasets/r.examples.yaml").read_text())
+    assert len(examples["examples"]) == 20
