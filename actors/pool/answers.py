@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from actors.pool.retry import Trouble, wrapped_trouble
 
+_LARGEST_AMOUNT = 1e12
+
 
 class Answer(NamedTuple):
     """What a model said. A refusal or a content filter is an answer too."""
@@ -23,12 +25,12 @@ def read_answer(raw: bytes) -> Answer | Trouble:
     """The answer in the body `raw`, or why it holds none."""
     try:
         body = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _server("HTTP 200 whose body is not JSON")
     if not isinstance(body, Mapping):
         return _server("HTTP 200 whose body is no object")
     usage = _mapping(body.get("usage"))
-    cost_usd = float(usage.get("cost") or 0.0)
+    cost_usd = _amount(usage.get("cost"))
     if body.get("error"):
         return wrapped_trouble(body["error"])._replace(cost_usd=cost_usd)
     choices = body.get("choices")
@@ -42,10 +44,10 @@ def read_answer(raw: bytes) -> Answer | Trouble:
         text,
         refusal,
         finish_reason,
-        int(usage.get("prompt_tokens") or 0),
-        int(usage.get("completion_tokens") or 0),
+        int(_amount(usage.get("prompt_tokens"))),
+        int(_amount(usage.get("completion_tokens"))),
         cost_usd,
-        body.get("model"),
+        body["model"] if isinstance(body.get("model"), str) else None,
     )
 
 
@@ -53,14 +55,14 @@ def _read_choice(choice: Mapping[str, Any]) -> tuple[str, bool, str] | Trouble:
     finish_reason = choice.get("finish_reason")
     if choice.get("error"):
         return wrapped_trouble(choice["error"])
-    if finish_reason is None or finish_reason == "error":
+    if not isinstance(finish_reason, str) or finish_reason == "error":
         return _server(f"HTTP 200 with finish_reason {finish_reason}")
     message = _mapping(choice.get("message"))
     text = message.get("content")
     if message.get("refusal"):
         return str(message["refusal"]), True, finish_reason
     if finish_reason == "content_filter":
-        return text or "", True, finish_reason
+        return text if isinstance(text, str) else "", True, finish_reason
     if not isinstance(text, str) or not text.strip():
         return _server(f"HTTP 200 with empty content (finish_reason {finish_reason})")
     return text, False, finish_reason
@@ -72,3 +74,9 @@ def _server(message: str, cost_usd: float = 0.0) -> Trouble:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _amount(value: Any) -> float:
+    """A count or a price; 0 where the endpoint gives none, or nonsense."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value < _LARGEST_AMOUNT else 0.0

@@ -66,7 +66,7 @@ class ChatPool:
         Several streams may run at once; they share the pool's concurrency.
         """
         stream = Stream(
-            requests, self._caller, self._transport, self._slots, self._config.max_concurrency
+            requests, self._caller, self._transport.ask, self._slots, self._config.max_concurrency
         )
         self._streams.add(stream)
         try:

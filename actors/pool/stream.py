@@ -5,14 +5,13 @@ never more than the workers and a few finished outcomes ahead of the consumer.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import Any
 
 from actors.pool.answers import Answer
-from actors.pool.call import Caller
+from actors.pool.call import Ask, Caller
 from actors.pool.requests import ChatRequest, Failure, Outcome
 from actors.pool.retry import Trouble
-from actors.pool.transport import Transport
 
 _FINISHED_AHEAD = 8
 
@@ -20,7 +19,7 @@ Requests = Iterable[ChatRequest] | AsyncIterable[ChatRequest]
 
 
 class Stream:
-    """The calls of one `complete`, on a transport and slots that it shares with others.
+    """The calls of one `complete`, on a transport (`ask`) and slots that it shares with others.
 
     When something is raised (a fault that no retry mends, or the producer's own error), nothing
     new is sent, but answers on the wire are still handed over: they are paid for. Then it is raised
@@ -31,12 +30,13 @@ class Stream:
         self,
         requests: Requests,
         caller: Caller,
-        transport: Transport,
+        ask: Ask,
         slots: asyncio.Semaphore,
         num_workers: int,
     ) -> None:
-        self._caller, self._transport, self._slots = caller, transport, slots
+        self._caller, self._send, self._slots = caller, ask, slots
         self._source = _lazily(requests)
+        self._closing = asyncio.Lock()
         self._pulling = asyncio.Lock()  # an async generator takes one caller at a time
         self._exhausted = False
         self._room = asyncio.Semaphore(num_workers + _FINISHED_AHEAD)
@@ -58,12 +58,14 @@ class Stream:
 
     async def close(self) -> None:
         """Cancel what is in flight and wait until it is gone."""
-        workers = list(self._workers)
-        if workers and self._error is None:
-            self._error = RuntimeError("the pool was closed while outcomes were awaited")
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        async with self._closing:
+            workers = list(self._workers)
+            if workers and self._error is None:
+                self._error = RuntimeError("the pool was closed while outcomes were awaited")
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            await self._source.aclose()
 
     async def _work(self) -> None:
         while self._error is None:
@@ -98,7 +100,7 @@ class Stream:
         task = asyncio.current_task()
         self._asking.add(task)
         try:
-            return await self._transport.ask(payload)
+            return await self._send(payload)
         finally:
             self._asking.discard(task)
 
@@ -118,10 +120,14 @@ class Stream:
             self._ready.put_nowait(None)
 
 
-async def _lazily(requests: Requests) -> AsyncIterator[ChatRequest]:
-    if isinstance(requests, AsyncIterable):
-        async for request in requests:
+async def _lazily(requests: Requests) -> AsyncGenerator[ChatRequest, None]:
+    if isinstance(requests, Iterable):
+        for request in requests:
             yield request
         return
-    for request in requests:
-        yield request
+    try:
+        async for request in requests:
+            yield request
+    finally:
+        if isinstance(requests, AsyncGenerator):
+            await requests.aclose()  # a producer's own clean-up is not left to the collector

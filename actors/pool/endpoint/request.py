@@ -34,7 +34,7 @@ def parse_request(raw: bytes) -> Parsed:
     """The request in `raw`; BadRequest when its shape is wrong."""
     try:
         body = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest(f"The body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):
         raise BadRequest("The body must be a JSON object.")

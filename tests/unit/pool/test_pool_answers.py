@@ -1,0 +1,113 @@
+"""Bodies of an HTTP 200: answers, and the failures that look like them."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.pool.answers import Answer, read_answer
+from actors.pool.retry import Trouble
+
+
+def body(**changes: Any) -> dict[str, Any]:
+    usage = {"prompt_tokens": 7, "completion_tokens": 3, "cost": 0.002}
+    choice = {"message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}
+    return {"model": "m", "choices": [choice], "usage": usage, **changes}
+
+
+def with_choice(**changes: Any) -> dict[str, Any]:
+    return body(choices=[{**body()["choices"][0], **changes}])
+
+
+def read(value: Any) -> Answer | Trouble:
+    return read_answer(json.dumps(value).encode())
+
+
+def test_an_answer():
+    assert read(body()) == Answer("Hello.", False, "stop", 7, 3, 0.002, "m")
+
+
+def test_an_answer_without_usage_costs_nothing_known():
+    assert read(body(usage=None)) == Answer("Hello.", False, "stop", 0, 0, 0.0, "m")
+
+
+def test_a_refusal_is_an_answer():
+    found = read(with_choice(message={"content": None, "refusal": "I will not."}))
+    assert isinstance(found, Answer)
+    assert found.refusal
+    assert found.text == "I will not."
+
+
+@pytest.mark.parametrize("content", [None, "", "half an ans"])
+def test_a_content_filter_is_an_answer(content: str | None):
+    found = read(with_choice(message={"content": content}, finish_reason="content_filter"))
+    assert isinstance(found, Answer)
+    assert found.refusal
+    assert found.text == (content or "")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"error": {"code": 502, "message": "bad gateway"}},
+        {"error": "bad gateway"},
+        body(error={"code": 500, "message": "late"}),
+        body(choices=[]),
+        body(choices=None),
+        body(choices="none"),
+        body(choices=[None]),
+        with_choice(finish_reason=None),
+        with_choice(finish_reason="error"),
+        with_choice(error={"code": 502, "message": "upstream"}, finish_reason="error"),
+        with_choice(message={"content": ""}),
+        with_choice(message={"content": " \n"}),
+        with_choice(message={"content": None}),
+        with_choice(message=None),
+        [],
+        "text",
+        None,
+    ],
+)
+def test_an_http_200_without_an_answer_is_tried_again(value: Any):
+    found = read(value)
+    assert isinstance(found, Trouble)
+    assert (found.action, found.kind) == ("retry", "server")
+
+
+def test_a_wrapped_429_counts_as_rate_limited():
+    found = read({"error": {"code": 429, "message": "slow down"}})
+    assert isinstance(found, Trouble)
+    assert found.kind == "rate_limited"
+
+
+@pytest.mark.parametrize("raw", [b"", b"<html>", b'{"choices": [', b"\xff\xfe"])
+def test_a_body_that_is_not_json_is_tried_again(raw: bytes):
+    found = read_answer(raw)
+    assert isinstance(found, Trouble)
+    assert found.action == "retry"
+
+
+def test_a_billed_failure_keeps_its_cost():
+    assert read(with_choice(finish_reason=None)).cost_usd == 0.002
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+
+
+@given(choices=_JSON, usage=_JSON, error=_JSON, finish=_JSON, message=_JSON)
+def test_no_body_raises(choices: Any, usage: Any, error: Any, finish: Any, message: Any):
+    choice = {"finish_reason": finish, "message": message}
+    for value in (choices, [choice]):
+        found = read({"choices": value, "usage": usage, "error": error, "model": finish})
+        assert isinstance(found, Answer | Trouble)
+
+
+@given(usage=st.dictionaries(st.sampled_from(["prompt_tokens", "cost"]), _JSON))
+def test_odd_usage_does_not_lose_an_answer(usage: dict[str, Any]):
+    assert isinstance(read(body(usage=usage)), Answer)
