@@ -20,9 +20,20 @@ class UnknownAdapter(Exception):
         super().__init__(f'Unknown adapter "{name}". Loaded: {", ".join(known)}.')
         self.name, self.known = name, list(known)
 
+    def __reduce__(self) -> tuple[type["UnknownAdapter"], tuple[str, list[str]]]:
+        return type(self), (self.name, self.known)
+
 
 class RefusedAdapter(Exception):
     """An adapter that this engine cannot serve: another base, unknown modules, broken tensors."""
+
+
+class BrokenAdapter(Exception):
+    """An adapter whose forward pass gives numbers that are not finite; others are unaffected."""
+
+
+class BadRequest(ValueError):
+    """A request that cannot be answered as it is asked; the message names the limit it breaks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Serving adapters to people and programs."""

@@ -1,0 +1,49 @@
+"""The adapter server's client inside the cluster: a Ray Serve handle, no HTTP."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from ray.serve.handle import DeploymentHandle
+
+from actors.lm.engine import Sample
+from actors.lm.messages import Message
+from configs.sections import SamplingConfig
+from serve.calls import Answer, Call, Refusal
+
+
+async def ask(handle: DeploymentHandle, call: Call) -> Answer:
+    """Send a call to a replica; UnknownAdapter, BadRequest and BrokenAdapter come as themselves."""
+    reply = cast("Answer | Refusal", await handle.answer.remote(call))
+    if isinstance(reply, Refusal):
+        raise reply.error
+    return reply
+
+
+class AdapterClient:
+    """Asks a server. Many calls at once are what it is made for: the engine batches them."""
+
+    def __init__(self, handle: DeploymentHandle, digests: Mapping[str, str]) -> None:
+        self._handle, self._digests = handle, dict(digests)
+
+    async def chat(
+        self,
+        adapter: str,
+        messages: Sequence[Message],
+        sampling: SamplingConfig,
+        seed: int | None = None,
+    ) -> Sample:
+        """The assistant's next turn. The same seed gives the same answer."""
+        call = Call(
+            model=adapter,
+            prompt=list(messages),
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            stop=tuple(sampling.stop),
+            seed=seed,
+        )
+        return (await ask(self._handle, call)).completions[0].sample
+
+    def adapters(self) -> dict[str, str]:
+        """Name -> digest of what was loaded at the start, `base` included."""
+        return dict(self._digests)

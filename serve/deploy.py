@@ -1,0 +1,73 @@
+"""Ray Serve for the length of a block, and applications on it, with signs of life meanwhile."""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray.serve as ray_serve
+from ray.serve import Application
+from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import LoggingConfig
+
+QUIET = LoggingConfig(enable_access_log=False, log_level="WARNING")
+_SECONDS_BETWEEN_SIGNS = 10.0
+
+
+@contextmanager
+def serve_running(http: HTTPOptions | None = None) -> Iterator[None]:
+    """Serve with an HTTP proxy on the head node, or without any.
+
+    A Serve that runs on the cluster already is used as it is. At the end it is shut down unless
+    it has applications of others.
+    """
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    location = ProxyLocation.Disabled if http is None else ProxyLocation.HeadOnly
+    ray_serve.start(proxy_location=location, http_options=http, logging_config=QUIET)
+    try:
+        yield
+    finally:
+        if not ray_serve.status().applications:
+            ray_serve.shutdown()
+
+
+@contextmanager
+def deployed(application: Application, name: str, route: str | None) -> Iterator[DeploymentHandle]:
+    """An application that is ready; it is deleted at the end."""
+    try:
+        with _signs_of_life(name):
+            handle = ray_serve.run(application, name=name, route_prefix=route)
+        yield handle
+    finally:
+        ray_serve.delete(name)
+
+
+@contextmanager
+def _signs_of_life(name: str) -> Iterator[None]:
+    """A line on stderr every few seconds, with what Serve waits for."""
+    over, started = threading.Event(), time.monotonic()
+
+    def report() -> None:
+        while not over.wait(_SECONDS_BETWEEN_SIGNS):
+            elapsed_s = time.monotonic() - started
+            waits_for = _waits_for(name)
+            print(f"Still starting after {elapsed_s:.0f} s{waits_for}", file=sys.stderr, flush=True)
+
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
+    try:
+        yield
+    finally:
+        over.set()
+        reporter.join()
+
+
+def _waits_for(name: str) -> str:
+    application = ray_serve.status().applications.get(name)
+    if application is None:
+        return ""
+    messages = [one.message for one in application.deployments.values() if one.message]
+    return f": {messages[0]}" if messages else ""

@@ -1,0 +1,112 @@
+"""Start an adapter server inside a Ray that runs already, and take it down again."""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import ray
+import ray.serve as ray_serve
+from ray.serve import Application
+from ray.serve.config import HTTPOptions
+from ray.serve.handle import DeploymentHandle
+
+from actors.lm.adapter import Adapter
+from actors.lm.base import resolve_base_name
+from actors.lm.engine import BASE, RefusedAdapter
+from configs.errors import UserError
+from configs.sections import ServerConfig
+from serve.address import check_free, check_serves
+from serve.app import Ingress
+from serve.calls import Description
+from serve.client import AdapterClient
+from serve.deploy import QUIET, deployed, serve_running
+from serve.replica import Replica
+from serve.shelf import start_shelf
+
+_REPLICA = "replica"
+# The engine queues and batches by itself; Serve only has to let the calls through.
+_CALLS_AT_ONCE = 100_000
+
+
+@contextmanager
+def adapter_server(
+    base_model: str, adapters: Mapping[str, Adapter], server: ServerConfig
+) -> Iterator[AdapterClient]:
+    """A server without HTTP for the length of a block, and a client for it.
+
+    The client knows the adapters by the names given here. UserError when one cannot be served.
+    """
+    app_name = f"adapters-{uuid.uuid4().hex[:8]}"
+    with (
+        _shelved(base_model, adapters) as shelved,
+        serve_running(),
+        deployed(_replicas(base_model, server, shelved.shelf), app_name, route=None) as handle,
+    ):
+        loaded = _described(handle).adapters
+        digests = {name: loaded[full] for name, full in shelved.names.items()}
+        yield AdapterClient(handle, {BASE: loaded[BASE], **digests})
+
+
+@contextmanager
+def http_server(
+    base_model: str, adapters: Mapping[str, Adapter], server: ServerConfig, host: str, port: int
+) -> Iterator[Description]:
+    """The same behind OpenAI's API on host:port; yields what it answers to."""
+    check_free(host, port)
+    app_name, http = f"server-{uuid.uuid4().hex[:8]}", HTTPOptions(host=host, port=port)
+    with _shelved(base_model, adapters) as shelved, serve_running(http):
+        ingress = ray_serve.deployment(
+            name="ingress",
+            max_ongoing_requests=_CALLS_AT_ONCE,
+            ray_actor_options={"num_cpus": 0},
+            logging_config=QUIET,
+        )(ray_serve.ingress()(Ingress)).bind(_replicas(base_model, server, shelved.shelf))
+        with deployed(ingress, app_name, route="/"):
+            described = _described(ray_serve.get_deployment_handle(_REPLICA, app_name))
+            check_serves(host, port)
+            yield described
+
+
+class _Shelved(NamedTuple):
+    shelf: Any
+    names: dict[str, str]  # as given -> name@version
+
+
+@contextmanager
+def _shelved(base_model: str, adapters: Mapping[str, Adapter]) -> Iterator[_Shelved]:
+    """The adapters in the cluster, for whichever replica asks."""
+    base_names = sorted({base_model, resolve_base_name(base_model)})
+    shelf = start_shelf(base_names)
+    try:
+        names = {name: _put(shelf, name, adapter) for name, adapter in adapters.items()}
+        yield _Shelved(shelf, names)
+    finally:
+        ray.kill(shelf)
+
+
+def _put(shelf: Any, name: str, adapter: Adapter) -> str:
+    try:
+        return ray.get(shelf.put.remote(name, adapter))
+    except RefusedAdapter as error:
+        # Ray's own exception wraps it with an account of where it was raised.
+        raise UserError(f"adapter {getattr(error, 'cause', error)}.") from None
+
+
+def _replicas(base_model: str, server: ServerConfig, shelf: Any) -> Application:
+    has_gpus = server.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+    deployment = ray_serve.deployment(
+        name=_REPLICA,
+        num_replicas=server.num_replicas,
+        max_ongoing_requests=_CALLS_AT_ONCE,
+        ray_actor_options={"num_cpus": 1, "num_gpus": 1 if has_gpus else 0},
+        logging_config=QUIET,
+    )(Replica)
+    return deployment.bind(base_model, server, shelf)
+
+
+def _described(replicas: DeploymentHandle) -> Description:
+    described: Description = replicas.describe.remote().result()
+    if described.problem is not None:
+        raise UserError(described.problem)
+    return described

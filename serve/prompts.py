@@ -1,0 +1,34 @@
+"""A call's prompt to token ids, and its faults to BadRequest."""
+
+from jinja2 import TemplateError
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from actors.lm.chat import prompt_ids
+from actors.lm.engine import BadRequest
+from serve.calls import Call
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, call: Call) -> list[int]:
+    """Token ids of a conversation (rendered by the chat template), a text, or the ids given."""
+    prompt = call.prompt
+    if not isinstance(prompt, str):
+        if prompt and isinstance(prompt[0], int):
+            return [token for token in prompt if isinstance(token, int)]
+        messages = [message for message in prompt if not isinstance(message, int)]
+        if not messages:
+            raise BadRequest("there are no messages")
+        for message in messages:
+            _check_text(message["content"])
+        try:
+            return prompt_ids(tokenizer, messages)
+        except TemplateError as error:
+            raise BadRequest(f"the chat template refuses these messages: {error}") from None
+    _check_text(prompt)
+    return tokenizer(prompt)["input_ids"]
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadRequest("the text holds half of a surrogate pair, which is not Unicode") from None

@@ -1,0 +1,92 @@
+"""Adapters that a slot cannot hold are refused, with the reason, and leave nothing behind."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from actors.lm import slots_bank
+from actors.lm.adapter import Adapter, read_adapter
+from actors.lm.base import BaseModel
+from actors.lm.engine import RefusedAdapter
+from actors.lm.slots_bank import SlotBank, check_base
+
+KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+
+
+@pytest.fixture
+def plain(adapter_paths: dict[str, str]) -> Adapter:
+    return read_adapter(adapter_paths["plain"])
+
+
+def _with_tensor(adapter: Adapter, key: str, tensor: torch.Tensor | None) -> Adapter:
+    tensors = {k: v for k, v in adapter.tensors.items() if k != key}
+    return replace(adapter, tensors=tensors if tensor is None else {**tensors, key: tensor})
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ({"use_dora": True}, "use_dora"),
+        ({"bias": "lora_only"}, "bias=lora_only"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"fan_in_fan_out": True}, "fan_in_fan_out"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"peft_type": "IA3"}, "peft_type=IA3"),
+        ({"init_lora_weights": "pissa_niter_16"}, "init_lora_weights=pissa_niter_16"),
+        ({"r": 4}, "has rank 8, its config says 4"),
+        ({"base_model_name_or_path": "meta-llama/Llama-3.2-1B"}, "meta-llama/Llama-3.2-1B"),
+        ({"base_model_name_or_path": None}, "does not name a base model"),
+    ],
+)
+def test_options(base: BaseModel, plain: Adapter, option: dict[str, Any], named: str) -> None:
+    bank = SlotBank(base, max_adapters=1)
+    with pytest.raises(RefusedAdapter, match=named):
+        bank.load(replace(plain, config=plain.config | option))
+    assert bank.load(plain) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "tensor", "named"),
+    [
+        (KEY, torch.full((8, 32), float("nan")), "not finite"),
+        (KEY, torch.zeros(8, 16), "32 -> 32 in the base model, 16 -> 32 in the adapter"),
+        (KEY, torch.zeros(5, 32), "do not fit"),
+        (KEY, None, "lora_B but not its partner"),
+        (KEY.replace("layers.0", "layers.9"), torch.zeros(8, 32), "layers.9"),
+        ("base_model.model.model.embed_tokens.lora_embedding_A", torch.zeros(1), "embed_tokens"),
+        ("base_model.model.lm_head.weight", torch.zeros(1), "lm_head"),
+    ],
+)
+def test_tensors(
+    base: BaseModel, plain: Adapter, key: str, tensor: torch.Tensor | None, named: str
+) -> None:
+    with pytest.raises(RefusedAdapter, match=named):
+        SlotBank(base, max_adapters=1).load(_with_tensor(plain, key, tensor))
+
+
+def test_unknown_module_and_module_that_is_not_linear(base: BaseModel, plain: Adapter) -> None:
+    for module, named in (("model.norm", "LlamaRMSNorm"), ("model.nothing", "no module")):
+        pair = {
+            f"base_model.model.{module}.lora_A.weight": torch.zeros(8, 32),
+            f"base_model.model.{module}.lora_B.weight": torch.zeros(32, 8),
+        }
+        with pytest.raises(RefusedAdapter, match=named):
+            SlotBank(base, max_adapters=1).load(replace(plain, tensors=pair))
+
+
+def test_no_tensors(base: BaseModel, plain: Adapter) -> None:
+    with pytest.raises(RefusedAdapter, match="holds no tensors"):
+        SlotBank(base, max_adapters=1).load(replace(plain, tensors={}))
+
+
+def test_all_names_of_the_tiny_model_are_one(
+    plain: Adapter, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = slots_bank.tiny_name()
+    monkeypatch.setattr(slots_bank, "tiny_directory", lambda: str(tmp_path))
+    for name in ("tiny", full, str(tmp_path)):
+        check_base(replace(plain, config={"base_model_name_or_path": name}), full)
+    with pytest.raises(RefusedAdapter, match="tiny-00000000"):
+        check_base(replace(plain, config={"base_model_name_or_path": "tiny-00000000"}), full)
