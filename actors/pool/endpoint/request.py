@@ -53,7 +53,8 @@ def _check_messages(messages: Any) -> None:
     if not isinstance(messages, list) or not messages:
         raise BadRequest("messages must be a non-empty list.", "messages")
     for i, message in enumerate(messages):
-        if not isinstance(message, dict) or message.get("role") not in _ROLES:
+        role = message.get("role") if isinstance(message, dict) else None
+        if not isinstance(role, str) or role not in _ROLES:
             raise BadRequest(f"messages[{i}] needs a known role.", f"messages[{i}].role")
         if not isinstance(message.get("content"), str):
             raise BadRequest(f"messages[{i}] needs content, a string.", f"messages[{i}].content")

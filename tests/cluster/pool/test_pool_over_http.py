@@ -3,6 +3,7 @@
 import asyncio
 import random
 import socket
+import struct
 from typing import Any
 
 import pytest
@@ -166,6 +167,29 @@ def test_nothing_at_the_url_ends_the_stream():
 
     with pytest.raises(ProviderUnreachable, match=url):
         asyncio.run(run())
+
+
+def test_a_connection_that_is_reset_before_an_answer_is_no_time_out():
+    # The client library reports these as time-outs; the two call for different measures.
+    def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        linger_not_at_all = struct.pack("ii", 1, 0)
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_not_at_all)
+        writer.close()
+
+    async def run() -> list[Outcome]:
+        server = await asyncio.start_server(reset, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        provider = Provider(url, url, "none", "m", "note")
+        async with (
+            server,
+            ChatPool(provider, PoolConfig(max_attempts=2), policy=QUICK) as pool,
+        ):
+            return [outcome async for outcome in pool.complete(plain(1))]
+
+    [outcome] = asyncio.run(run())
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.attempts) == ("connection", 2)
 
 
 def test_a_day_of_every_fault_loses_and_doubles_nothing(endpoint: Endpoint):

@@ -69,6 +69,8 @@ def test_switches_that_make_no_sense_are_refused(fields: dict[str, Any]):
         ({"messages": []}, "messages"),
         ({"messages": "Hi"}, "messages"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": [], "content": "x"}]}, "messages[0].role"),
+        ({"messages": ["Hi"]}, "messages[0].role"),
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
         ({"temperature": 3}, "temperature"),
         ({"n": 0}, "n"),
@@ -101,10 +103,13 @@ _JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*GOOD, "n", "seed", "response_format", "stream"]), _JSON))
-def test_any_body_is_read_or_refused(body: dict[str, Any]):
+@given(
+    body=st.dictionaries(st.sampled_from([*GOOD, "n", "seed", "response_format", "stream"]), _JSON),
+    message=st.fixed_dictionaries({"role": _JSON | st.just("user"), "content": _JSON | st.text()}),
+)
+def test_any_body_is_read_or_refused(body: dict[str, Any], message: dict[str, Any]):
     try:
-        request = parse_request(json.dumps({**GOOD, **body}).encode())
+        request = parse_request(json.dumps({**GOOD, "messages": [message], **body}).encode())
     except BadRequest:
         return
     assert reply(request, None, FaultConfig(), b"d", lambda _: "text").status == 200
