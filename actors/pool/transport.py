@@ -86,6 +86,7 @@ def network_trouble(error: BaseException) -> Trouble:
     while cause is not None:
         said = str(cause) or type(cause).__name__
         if isinstance(cause, _NO_CONNECTION):
+            said = str(getattr(cause, "os_error", said))
             return Trouble("retry", "connection", f"cannot connect: {said}", unreachable=True)
         if isinstance(cause, aiohttp.ClientError | OSError) and not isinstance(cause, TimeoutError):
             return Trouble("retry", "connection", f"connection lost: {said}")
