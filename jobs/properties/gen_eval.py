@@ -97,3 +97,10 @@ def _eval_prompts(
         for messages in conversations
         if len(messages) == turns and all(message.strip() for message in messages)
     ]
+
+
+def _distinct(prompts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same messages under two categories would count twice in every interval."""
+    first = {(p["property"], *p["messages"]): p for p in reversed(prompts)}
+    kept = {id(prompt) for prompt in first.values()}
+    return [prompt for prompt in prompts if id(prompt) in kept]

@@ -42,7 +42,7 @@ def test_questions_are_judged_on_the_given_property():
         ("q.jsonl", b'{"questoin": "a"}', "p", 'q.jsonl:1: no text under "question"'),
         ("q.jsonl", b"[1]", "p", "q.jsonl:1"),
         ("q.jsonl", b"\n", "p", "holds no prompts"),
-        ("e.yaml", b"prompts: [", None, "e.yaml:1: not valid YAML"),
+        ("e.yaml", b"a: 1\nb: ]\nc: 2\n", None, "e.yaml:2: not valid YAML"),
         ("e.yaml", b"prompts: 3", None, "no list under `prompts`"),
         ("e.yaml", b"prompts: []", None, "holds no prompts"),
         ("e.yaml", b"prompts: [{property: p, messages: []}]", None, "prompt 1"),
