@@ -5,9 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+# No test asserts on time, examples of a property included.
+settings.register_profile("hothouse", deadline=None)
+settings.load_profile("hothouse")
 
 DATA = Path(os.environ.get("HOTHOUSE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

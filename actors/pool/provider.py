@@ -44,7 +44,7 @@ def open_provider(name: str | None = None) -> Iterator[Provider]:
         reason = ""
     if name == "offline":
         with endpoint_process() as url:
-            yield Provider("offline", url, "none", "rules", f"provider: offline{reason}: {_RULES}")
+            yield Provider("offline", url, "none", "rules", f"offline{reason}: {_RULES}")
     elif name == "openrouter":
         yield _openrouter(key)
     elif name.startswith(("http://", "https://")):
@@ -67,7 +67,7 @@ def _openrouter(key: str | None) -> Provider:
         _OPENROUTER_URL,
         key,
         _OPENROUTER_MODEL,
-        "provider: openrouter",
+        "openrouter",
         OPENROUTER_KEY,
         # Without it an endpoint may ignore the schema in silence.
         {"provider": {"require_parameters": True}},
@@ -77,5 +77,5 @@ def _openrouter(key: str | None) -> Provider:
 def _endpoint(url: str) -> Provider:
     url = url.rstrip("/")
     return Provider(
-        url, url, os.environ.get(_OPENAI_KEY) or "none", None, f"provider: {url}", _OPENAI_KEY
+        url, url, os.environ.get(_OPENAI_KEY) or "none", None, url, _OPENAI_KEY
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from actors.lm.engine import BadRequest, BrokenAdapter
 from actors.lm.messages import Conversation, assistant, user
 from actors.store.records import record_key
 from configs.base import digest
@@ -46,23 +47,27 @@ def cells(
 async def hold(client: AdapterClient, cell: Cell, config: EvalConfig) -> dict[str, Any]:
     """Hold one conversation: each user message meets the answers before it.
 
-    Returns the fields of its record. The digest is the one that the server replied with.
+    Returns the fields of its record, with a `reason` where the model cannot answer (a prompt that
+    is too long for it, an adapter that computes no finite numbers). Every reply's digest is checked.
     """
     messages: Conversation = []
-    digests, reasons = set(), []
-    for turn, text in enumerate(cell.item.messages):
-        messages.append(user(text))
-        sample = await client.chat(cell.model, messages, config.sampling, seed=cell.seed + turn)
-        messages.append(assistant(sample.text))
-        digests.add(sample.adapter_digest)
-        reasons.append(sample.finish_reason)
-    if digests != {cell.adapter_digest}:
-        raise RuntimeError(f"{cell.model}: answered by {digests}, expected {cell.adapter_digest}")
-    return {
+    finish_reasons: list[str] = []
+    fields = {
         "model": cell.model,
         "adapter_digest": cell.adapter_digest,
         "prompt": cell.item.index,
         "sample": cell.sample,
         "messages": messages,
-        "finish_reasons": reasons,
+        "finish_reasons": finish_reasons,
     }
+    for turn, text in enumerate(cell.item.messages):
+        messages.append(user(text))
+        try:
+            sample = await client.chat(cell.model, messages, config.sampling, seed=cell.seed + turn)
+        except (BadRequest, BrokenAdapter) as error:
+            return {**fields, "reason": str(error)}
+        if sample.adapter_digest != cell.adapter_digest:
+            raise RuntimeError(f"{cell.model}: another adapter answered: {sample.adapter_digest}")
+        messages.append(assistant(sample.text))
+        finish_reasons.append(sample.finish_reason)
+    return fields

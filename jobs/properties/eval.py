@@ -47,7 +47,7 @@ def evaluate(config: EvalConfig) -> str:
     """Evaluate and return the path of the results."""
     inputs = _read_inputs(config)
     with open_provider(config.provider) as provider:
-        console.say(provider.note)
+        console.say(f"provider: {provider.note}")
         judge = {
             "provider": provider.name,
             "judge_model": chosen_model(provider, config.judge_model, "judge_model"),

@@ -24,7 +24,7 @@ def run(config: GenEvalConfig) -> int:
 def gen_eval(config: GenEvalConfig) -> str:
     """Generate and return the path of the eval file."""
     with open_provider(config.provider) as provider:
-        console.say(provider.note)
+        console.say(f"provider: {provider.note}")
         config = resolved(config, provider)
         run = open_run(config, "gen_eval", "-".join(config.properties))
         eval_file = f"evals/{run.run_id}.eval.yaml"

@@ -42,7 +42,7 @@ def generate(config: GenerateConfig) -> str:
         given = _given_prompts(config.params_file, parse_yaml_mapping(config.params_file, data))
         inputs = {"params_file": content_digest(data)}
     with open_provider(config.provider) as provider:
-        console.say(provider.note)
+        console.say(f"provider: {provider.note}")
         config = resolved(config, provider)
         run = open_run(config, "generate", f"{config.property}-{config.type}", inputs)
         examples_file = f"datasets/{run.run_id}.examples.yaml"

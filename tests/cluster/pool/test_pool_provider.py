@@ -27,7 +27,7 @@ def test_without_a_key_the_embedded_endpoint_answers():
     assert isinstance(outcome, Completion)
     assert provider.name == "offline"
     assert provider.note == (
-        "provider: offline (no OPENROUTER_API_KEY): "
+        "offline (no OPENROUTER_API_KEY): "
         "answers and verdicts come from the embedded endpoint's rules"
     )
 
