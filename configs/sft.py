@@ -16,8 +16,10 @@ class SftConfig(JobConfig):
 
     preset: str | None = execution_option(None, "name of a file in configs/presets")
     base_model: str = option("tiny", '"tiny", a hub id or a directory')
-    examples_file: str | None = option(None, "datasets/*.examples.yaml, as generate writes it")
-    data_file: str | None = option(None, "JSONL with messages rows")
+    examples_file: str | None = execution_option(
+        None, "datasets/*.examples.yaml, as generate writes it"
+    )
+    data_file: str | None = execution_option(None, "JSONL with messages rows")
     epochs: int = option(3, "passes over the data", ge=1)
     batch_size: int = option(8, "rows of one step, over all workers", ge=1)
     learning_rate: float = option(2e-4, "peak of the linear schedule", gt=0)
@@ -41,3 +43,8 @@ class SftConfig(JobConfig):
         if (self.examples_file is None) == (self.data_file is None):
             raise ValueError("give exactly one of examples_file=PATH and data_file=PATH")
         return self
+
+    @property
+    def data_path(self) -> str:
+        """The one file that is trained on."""
+        return self.examples_file or self.data_file or ""

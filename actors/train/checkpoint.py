@@ -91,8 +91,16 @@ def saved_checkpoints(run_folder: str) -> list[SavedCheckpoint]:
 
 
 def _candidates(run_folder: str) -> list[str]:
-    """Directories that hold an adapter's config, by step; paths in the form of `run_folder`."""
+    """Directories whose last file is there, by step; paths in the form of `run_folder`."""
     fs, root = fsspec.core.url_to_fs(f"{run_folder}/{CHECKPOINTS}")
-    configs = fs.glob(f"{root}/step-*/{CONFIG}")
-    names = sorted(path.split("/")[-2] for path in configs)
+    configs = {path: fs.cat_file(path) for path in sorted(fs.glob(f"{root}/step-*/{CONFIG}"))}
+    names = [path.split("/")[-2] for path, data in configs.items() if _is_json(data)]
     return [f"{run_folder}/{CHECKPOINTS}/{name}" for name in names]
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except json.JSONDecodeError:
+        return False
+    return True

@@ -25,7 +25,6 @@ from actors.lm.base import load_skeleton
 from actors.train.checkpoint import (
     CHECKPOINTS,
     SavedCheckpoint,
-    latest_checkpoint,
     saved_checkpoints,
 )
 from actors.train.datum import Datum
@@ -49,10 +48,6 @@ def train_sft(
     `folder` is the run's own, absolute or a URL that every worker can write to. `on_step` is
     called in this process for every step, those of earlier attempts included. Ray is initialised.
     """
-    if latest_checkpoint(folder) is not None and not config.resume:
-        raise UserError(
-            f"{folder}: was begun already; give another run_id, or resume=true to continue it."
-        )
     resolve_targets(load_skeleton(config.base_model), config.lora.targets)
     feed = start_feed()
     arguments = {

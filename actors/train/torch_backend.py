@@ -34,6 +34,10 @@ class TorchBackend:
         parallel = dist.is_available() and dist.is_initialized()
         self.rank = dist.get_rank() if parallel else 0
         self.world_size = dist.get_world_size() if parallel else 1
+        head = cast(PreTrainedModel, model.get_base_model()).get_output_embeddings()
+        if head is None:
+            raise TypeError(f"{type(model.get_base_model()).__name__} is no causal language model")
+        self._head = head
         model.eval()
         for name, module in model.named_modules():
             if "lora_dropout" in name:
@@ -124,8 +128,7 @@ class TorchBackend:
 
     def _target_logprobs(self, batch: MicroBatch) -> torch.Tensor:
         """Log-probabilities of the targets [N]; logits exist at those positions only."""
-        head = cast(PreTrainedModel, self._model.get_base_model()).get_output_embeddings()
-        with _only_positions(head, batch.is_target):
+        with _only_positions(self._head, batch.is_target):
             logits = self._model(
                 input_ids=batch.token_ids, attention_mask=batch.attention_mask, use_cache=False
             ).logits

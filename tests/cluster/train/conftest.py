@@ -1,7 +1,5 @@
 """A small base and a data set for runs on Ray Train."""
 
-from pathlib import Path
-
 import pytest
 from small_base import byte_tokenizer, write_small_base
 

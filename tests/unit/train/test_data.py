@@ -103,5 +103,5 @@ def test_a_row_that_is_too_long_is_told_with_the_mend():
 def test_a_row_without_target_tokens_is_named():
     template = "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}"
     tokenizer = byte_tokenizer(template + "{% endfor %}")
-    with pytest.raises(UserError, match="d.jsonl:9: no token of an assistant's turn"):
+    with pytest.raises(UserError, match=r"d\.jsonl:9: no token of an assistant's turn"):
         make_datums(tokenizer, [Row("d.jsonl:9", [user("a"), assistant("b")])], max_tokens=99)

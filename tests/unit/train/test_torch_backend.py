@@ -82,9 +82,7 @@ def test_a_step_is_torchs_adamw_on_clipped_gradients(datums: list[Datum]):
     naive_loss(model, batch).backward()
     parameters = [p for p in model.parameters() if p.requires_grad]
     norm = torch.nn.utils.clip_grad_norm_(parameters, 0.01)
-    torch.optim.AdamW(
-        parameters, lr=0.1, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.01
-    ).step()
+    torch.optim.AdamW(parameters, lr=0.1, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.01).step()
     fresh = in_float64()
     backend = TorchBackend(fresh, seed=0, micro_batch_tokens=64)
     backend.forward_backward(batch, "cross_entropy")
