@@ -48,7 +48,7 @@ async def hold(client: AdapterClient, cell: Cell, config: EvalConfig) -> dict[st
     """Hold one conversation: each user message meets the answers before it.
 
     Returns the fields of its record, with a `reason` where the model cannot answer (a prompt that
-    is too long for it, an adapter that computes no finite numbers). Every reply's digest is checked.
+    is too long for it, an adapter without finite numbers). Every reply's digest is checked.
     """
     messages: Conversation = []
     finish_reasons: list[str] = []

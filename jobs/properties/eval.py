@@ -8,7 +8,7 @@ import asyncio
 from typing import NamedTuple
 
 from actors.lm.adapter import Adapter
-from actors.lm.base import resolve_base_name
+from actors.lm.base import load_tokenizer, resolve_base_name
 from actors.lm.engine import BASE
 from actors.pool.provider import Provider, open_provider
 from actors.store.inputs import content_digest, read_input
@@ -73,6 +73,7 @@ def _read_inputs(config: EvalConfig) -> Inputs:
     items = parse_eval_file(config.eval_file, data, config.property)[: config.max_prompts]
     adapters = read_checkpoints(config.checkpoint_paths, storage)
     digests = {name: adapter.digest for name, adapter in adapters.items()}
+    load_tokenizer(config.base_model)  # builds `tiny`, and refuses a wrong name, before Ray starts
     return Inputs(items, adapters, {"eval_file": content_digest(data), **digests})
 
 
