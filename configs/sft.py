@@ -34,7 +34,7 @@ class SftConfig(JobConfig):
     lora: LoraConfig = option(LoraConfig(), "the adapter")
     save_every: int = option(0, "steps between checkpoints; 0 keeps the ends of epochs only", ge=0)
     num_workers: int = execution_option(1, "training processes", ge=1)
-    micro_batch_tokens: int = execution_option(8192, "positions in one forward pass", ge=1)
+    micro_batch_tokens: int = execution_option(4096, "positions in one forward pass", ge=1)
     max_failures: int = execution_option(3, "failed workers that a run survives", ge=0)
     resume: bool = execution_option(True, "continue a run that was begun; false refuses it")
 

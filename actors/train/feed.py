@@ -68,5 +68,5 @@ class Follower:
 
     def _catch_up(self) -> None:
         for metrics in ray.get(self._feed.since.remote(self._seen)):
-            self._seen = metrics.step
             self._on_step(metrics)
+            self._seen = metrics.step

@@ -32,6 +32,7 @@ from actors.train.feed import Follower, start_feed
 from actors.train.lora import resolve_targets
 from actors.train.metrics import OnStep, StepMetrics
 from actors.train.process import run_sft, share_threads
+from actors.train.sft import sft_schedule
 from configs.errors import JobFailed, UserError
 from configs.sft import SftConfig
 
@@ -71,7 +72,10 @@ def train_sft(
     finally:
         _forget_ray_notes(folder)
     _raise_fault(feed)
-    return saved_checkpoints(folder)
+    saved = saved_checkpoints(folder)
+    if not saved or saved[-1].step < sft_schedule(config, len(datums)).total_steps:
+        raise JobFailed("Training was interrupted; the same command continues it.")
+    return saved
 
 
 def _worker(arguments: dict[str, Any]) -> None:
@@ -102,7 +106,7 @@ def _worker(arguments: dict[str, Any]) -> None:
         ray.get(feed.give_up.remote(str(error)))
         raise
     if leads:
-        ray.get(feed.since.remote(0))  # calls arrive in order: every step has been pushed
+        ray.get(feed.fault.remote())  # calls arrive in order: now every step has been pushed
 
 
 def _report(path: str, metrics: StepMetrics) -> None:

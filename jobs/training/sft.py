@@ -66,11 +66,12 @@ def _train(config: SftConfig, datums: list[Datum], run: Run, folder: str) -> lis
     if config.learning_rate < LOW_LEARNING_RATE:
         console.say(
             f"learning_rate={config.learning_rate} is one for full fine-tuning; a LoRA hardly "
-            "moves at it. About ten times as much is usual, such as 2e-4."
+            "moves at it, 2e-4 is usual."
         )
     metrics = MetricsFile(run.storage, f"{run.folder}/metrics.jsonl")
     with ray_session(), console.progress("sft", schedule.total_steps) as shown:
         _check_room(config.num_workers)
+        console.say("Starting the training processes (about 15 s).")
 
         def on_step(step: StepMetrics) -> None:
             metrics.add(step)

@@ -111,3 +111,12 @@ def test_on_an_object_store_the_metrics_file_appears_at_the_end():
     assert not storage.exists("metrics.jsonl")
     file.close()
     assert json.loads(storage.read("metrics.jsonl"))["step"] == 1
+
+
+def test_a_bfloat16_base_trains_a_float32_adapter(
+    sft_config: Callable[..., SftConfig], train_here: Train, tmp_path: Path
+):
+    steps = train_here(sft_config(dtype="bfloat16", epochs=6), tmp_path)
+    assert steps[-1].loss < steps[0].loss - 0.1
+    adapter = read_adapter(saved_checkpoints(str(tmp_path))[-1].path)
+    assert {str(tensor.dtype) for tensor in adapter.tensors.values()} == {"torch.float32"}
