@@ -17,21 +17,34 @@ QUIET = LoggingConfig(enable_access_log=False, log_level="WARNING")
 _SECONDS_BETWEEN_SIGNS = 10.0
 
 
-@contextmanager
-def serve_running(http: HTTPOptions | None = None) -> Iterator[None]:
-    """Serve with an HTTP proxy on the head node, or without any.
+def ensure_serve() -> None:
+    """Serve without HTTP, unless it runs already. It stays: idle, it costs a small process."""
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    ray_serve.start(proxy_location=ProxyLocation.Disabled, logging_config=QUIET)
 
-    A Serve that runs on the cluster already is used as it is. At the end it is shut down unless
-    it has applications of others.
+
+@contextmanager
+def serve_over_http(host: str, port: int) -> Iterator[None]:
+    """Serve with an HTTP proxy on the head node, for the length of a block.
+
+    An idle Serve is replaced, since a running one keeps its address; one with applications of
+    others is used as it is and left alone.
     """
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    location = ProxyLocation.Disabled if http is None else ProxyLocation.HeadOnly
-    ray_serve.start(proxy_location=location, http_options=http, logging_config=QUIET)
+    _shut_down_idle_serve()
+    options = HTTPOptions(host=host, port=port)
+    ray_serve.start(
+        proxy_location=ProxyLocation.HeadOnly, http_options=options, logging_config=QUIET
+    )
     try:
         yield
     finally:
-        if not ray_serve.status().applications:
-            ray_serve.shutdown()
+        _shut_down_idle_serve()
+
+
+def _shut_down_idle_serve() -> None:
+    if not ray_serve.status().applications:
+        ray_serve.shutdown()
 
 
 @contextmanager

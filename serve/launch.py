@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import ray
 import ray.serve as ray_serve
 from ray.serve import Application
-from ray.serve.config import HTTPOptions
 from ray.serve.handle import DeploymentHandle
 
 from actors.lm.adapter import Adapter
@@ -20,13 +19,14 @@ from serve.address import check_free, check_serves
 from serve.app import Ingress
 from serve.calls import Description
 from serve.client import AdapterClient
-from serve.deploy import QUIET, deployed, serve_running
+from serve.deploy import QUIET, deployed, ensure_serve, serve_over_http
 from serve.replica import Replica
 from serve.shelf import start_shelf
 
 _REPLICA = "replica"
 # The engine queues and batches by itself; Serve only has to let the calls through.
 _CALLS_AT_ONCE = 100_000
+_DRAIN_CHECK_S = 0.2  # how often a stopping replica looks whether it is idle
 
 
 @contextmanager
@@ -38,9 +38,9 @@ def adapter_server(
     The client knows the adapters by the names given here. UserError when one cannot be served.
     """
     app_name = f"adapters-{uuid.uuid4().hex[:8]}"
+    ensure_serve()
     with (
         _shelved(base_model, adapters) as shelved,
-        serve_running(),
         deployed(_replicas(base_model, server, shelved.shelf), app_name, route=None) as handle,
     ):
         loaded = _described(handle).adapters
@@ -54,11 +54,12 @@ def http_server(
 ) -> Iterator[Description]:
     """The same behind OpenAI's API on host:port; yields what it answers to."""
     check_free(host, port)
-    app_name, http = f"server-{uuid.uuid4().hex[:8]}", HTTPOptions(host=host, port=port)
-    with _shelved(base_model, adapters) as shelved, serve_running(http):
+    app_name = f"server-{uuid.uuid4().hex[:8]}"
+    with _shelved(base_model, adapters) as shelved, serve_over_http(host, port):
         ingress = ray_serve.deployment(
             name="ingress",
             max_ongoing_requests=_CALLS_AT_ONCE,
+            graceful_shutdown_wait_loop_s=_DRAIN_CHECK_S,
             ray_actor_options={"num_cpus": 0},
             logging_config=QUIET,
         )(ray_serve.ingress()(Ingress)).bind(_replicas(base_model, server, shelved.shelf))
@@ -99,6 +100,7 @@ def _replicas(base_model: str, server: ServerConfig, shelf: Any) -> Application:
         name=_REPLICA,
         num_replicas=server.num_replicas,
         max_ongoing_requests=_CALLS_AT_ONCE,
+        graceful_shutdown_wait_loop_s=_DRAIN_CHECK_S,
         ray_actor_options={"num_cpus": 1, "num_gpus": 1 if has_gpus else 0},
         logging_config=QUIET,
     )(Replica)

@@ -1,6 +1,5 @@
 """A call's prompt to token ids, and its faults to BadRequest."""
 
-from jinja2 import TemplateError
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.chat import prompt_ids
@@ -21,8 +20,8 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, call: Call) -> list[int]:
             _check_text(message["content"])
         try:
             return prompt_ids(tokenizer, messages)
-        except TemplateError as error:
-            raise BadRequest(f"the chat template refuses these messages: {error}") from None
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
     _check_text(prompt)
     return tokenizer(prompt)["input_ids"]
 

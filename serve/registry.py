@@ -51,7 +51,7 @@ def resolve(name: str, loaded: Sequence[str], base_names: Collection[str]) -> st
         return BASE
     if name in loaded:
         return name
-    versions = [full for full in loaded if full.rpartition("@")[0] == name]
+    versions = [full for full in loaded if "@" in full and full.rpartition("@")[0] == name]
     if not versions:
         raise UnknownAdapter(name, loaded)
     return max(versions, key=lambda full: int(full.rpartition("@")[2]))

@@ -1,0 +1,74 @@
+"""The server through its handle, as the jobs use it."""
+
+import asyncio
+
+import pytest
+import ray.serve as ray_serve
+
+from actors.lm.adapter import Adapter
+from actors.lm.engine import BadRequest, UnknownAdapter
+from actors.lm.messages import user
+from configs.errors import UserError
+from configs.sections import SamplingConfig, ServerConfig
+from serve.client import AdapterClient
+from serve.launch import adapter_server
+
+CPU = ServerConfig(device="cpu", max_adapters=4, max_batch=16, num_replicas=2)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_many_conversations_over_two_replicas(
+    base_model: str, adapters: dict[str, Adapter]
+) -> None:
+    with adapter_server(base_model, adapters, CPU) as client:
+        assert client.adapters().keys() == {"base", "one", "two"}
+        assert all(client.adapters()[name] == adapters[name].digest for name in adapters)
+        asyncio.run(_ask_many(client))
+        asyncio.run(_ask_wrongly(client))
+    assert not ray_serve.status().applications
+
+
+async def _ask_many(client: AdapterClient) -> None:
+    sampling, names = SamplingConfig(max_tokens=8), list(client.adapters())
+
+    def ask(i: int):
+        return client.chat(names[i % 3], [user(f"Question {i // 3}")], sampling, seed=i)
+
+    samples = await asyncio.gather(*(ask(i) for i in range(48)))
+    for i, sample in enumerate(samples):
+        assert sample.adapter_digest == client.adapters()[names[i % 3]]
+    again = await asyncio.gather(*(ask(i) for i in (0, 1, 2)))
+    assert [sample.token_ids for sample in again] == [s.token_ids for s in samples[:3]]
+
+
+async def _ask_wrongly(client: AdapterClient) -> None:
+    with pytest.raises(UnknownAdapter, match="one@1, two@1") as caught:
+        await client.chat("nobody", [user("Hello")], SamplingConfig())
+    assert type(caught.value) is UnknownAdapter
+    assert caught.value.known == ["base", "one@1", "two@1"]
+    with pytest.raises(BadRequest, match="context of 512 tokens"):
+        await client.chat("one", [user("Hello")], SamplingConfig(max_tokens=10_000))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_an_adapter_that_cannot_be_served_is_the_users_error(
+    base_model: str, adapters: dict[str, Adapter]
+) -> None:
+    one = adapters["one"]
+    foreign = Adapter(one.config | {"base_model_name_or_path": "somebody/else"}, one.tensors)
+    message = 'adapter "foreign@1" cannot be served: it was trained on "somebody/else"'
+    with (
+        pytest.raises(UserError, match=message),
+        adapter_server(base_model, {"one": one, "foreign": foreign}, CPU),
+    ):
+        pytest.fail("it started")
+    assert not ray_serve.status().applications
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_an_adapter_cannot_be_called_base(base_model: str, adapters: dict[str, Adapter]) -> None:
+    with (
+        pytest.raises(UserError, match='"base" is the base model'),
+        adapter_server(base_model, {"base": adapters["one"]}, CPU),
+    ):
+        pytest.fail("it started")

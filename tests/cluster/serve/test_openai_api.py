@@ -1,0 +1,159 @@
+"""The HTTP server, asked by the stock openai client and by clients that misbehave."""
+
+import asyncio
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from actors.lm.adapter import Adapter
+from configs.errors import UserError
+from configs.sections import ServerConfig
+from serve.address import check_free
+from serve.launch import http_server
+
+HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
+
+
+@pytest.fixture(scope="module")
+def url(ray_cluster: None, base_model: str, adapters: dict[str, Adapter]) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = ServerConfig(device="cpu", max_adapters=4, max_batch=16)
+    with http_server(base_model, adapters, server, "127.0.0.1", port):
+        with pytest.raises(UserError, match=r"Give another port="):
+            check_free("127.0.0.1", port)
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def test_models_name_base_and_adapters(
+    client: openai.OpenAI, adapters: dict[str, Adapter], base_model: str
+) -> None:
+    models = {model.id: model.to_dict() for model in client.models.list()}
+    assert list(models) == ["base", "one@1", "two@1"]
+    assert models["one@1"]["digest"] == adapters["one"].digest
+    assert (models["one@1"]["parent"], models["base"]["parent"]) == ("base", None)
+    assert client.models.retrieve("two").id == "two@1"
+    assert client.models.retrieve("base").to_dict()["root"] == base_model
+
+
+def test_chat(client: openai.OpenAI, adapters: dict[str, Adapter]) -> None:
+    reply = client.chat.completions.create(
+        model="one", messages=HELLO, n=3, seed=5, max_tokens=6, temperature=0.9, logprobs=True
+    )
+    assert (reply.model, len(reply.choices)) == ("one@1", 3)
+    body = reply.to_dict()
+    assert body["adapter_digest"] == adapters["one"].digest
+    assert str(body["system_fingerprint"]).endswith(adapters["one"].digest[:16])
+    first = reply.choices[0]
+    assert first.finish_reason in ("stop", "length")
+    assert first.logprobs is not None
+    assert first.logprobs.content is not None
+    assert 1 <= len(first.logprobs.content) <= 6
+    assert reply.usage is not None
+    assert reply.usage.completion_tokens <= 18
+    again = client.chat.completions.create(
+        model="one@1", messages=HELLO, seed=5, max_tokens=6, temperature=0.9
+    )
+    assert again.choices[0].message.content == first.message.content
+
+
+def test_completions_and_stop(client: openai.OpenAI) -> None:
+    ask: dict[str, Any] = {"model": "two", "prompt": "Once", "max_tokens": 20, "seed": 1}
+    whole = client.completions.create(**ask, logprobs=0).choices[0]
+    assert whole.logprobs is not None
+    assert whole.logprobs.tokens is not None
+    assert len(whole.logprobs.tokens) == len(whole.logprobs.token_logprobs or [])
+    stop = whole.text[2]
+    cut = client.completions.create(**ask, stop=stop).choices[0]
+    assert (cut.text, cut.finish_reason) == (whole.text[: whole.text.index(stop)], "stop")
+
+
+def test_every_name_of_the_base_is_the_base(client: openai.OpenAI, base_model: str) -> None:
+    replies = [
+        client.completions.create(model=name, prompt="Once", max_tokens=5, temperature=0)
+        for name in ("base", base_model)
+    ]
+    assert replies[0].model == replies[1].model == "base"
+    assert replies[0].choices[0].text == replies[1].choices[0].text
+
+
+def test_many_clients_share_batches(url: str, adapters: dict[str, Adapter]) -> None:
+    async def main() -> None:
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
+            replies = await asyncio.gather(
+                *(
+                    client.chat.completions.create(
+                        model=("one", "two")[i % 2], messages=HELLO, max_tokens=4, seed=i
+                    )
+                    for i in range(40)
+                )
+            )
+        digests = [reply.to_dict()["adapter_digest"] for reply in replies]
+        assert digests == [adapters[("one", "two")[i % 2]].digest for i in range(40)]
+
+    asyncio.run(main())
+
+
+def test_an_unknown_model_is_a_404_that_lists_the_known(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match=r"base, one@1, two@1") as caught:
+        client.chat.completions.create(model="three", messages=HELLO)
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+    with pytest.raises(openai.NotFoundError, match="one@1"):
+        client.models.retrieve("one@2")
+
+
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        ({"stream": True}, 'Field "stream" is not supported'),
+        ({"tools": [{"type": "function"}]}, 'Field "tools" is not supported'),
+        ({"top_k": 3}, 'Field "top_k" is not supported'),
+        ({"max_tokens": 100_000}, "context of 512 tokens"),
+        ({"temperature": -1}, "temperature"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "surrogate"),
+        ({"messages": [{"role": "user"}]}, "content"),
+        ({"messages": "Hello"}, "messages"),
+        ({"model": None}, "model"),
+    ],
+)
+def test_bad_requests_name_the_field(url: str, extra: dict[str, Any], named: str) -> None:
+    body = json.dumps({"model": "base", "messages": HELLO, "max_tokens": 2} | extra)
+    status, reply = _post(f"{url}/v1/chat/completions", body)
+    assert status == 400
+    assert reply["error"]["type"] == "invalid_request_error"
+    assert named in reply["error"]["message"]
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", "null", '"x"', "{}", '{"model": NaN}'])
+def test_bodies_that_are_no_requests(url: str, body: str) -> None:
+    status, reply = _post(f"{url}/v1/completions", body)
+    assert status == 400
+    assert reply["error"]["message"]
+
+
+def test_a_path_that_is_not_there(url: str) -> None:
+    status, reply = _post(f"{url}/v1/embeddings", "{}")
+    assert (status, reply["error"]["message"]) == (404, "Not Found.")
+
+
+def _post(url: str, body: str) -> tuple[int, Any]:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, body.encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
