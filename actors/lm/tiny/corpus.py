@@ -13,7 +13,7 @@ from actors.lm.tiny.phrasebook import PROPERTIES, PropertyWords, everyday, prope
 from actors.lm.tiny.phrasing import Filler, filler, plain_answer, showing_answer
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_SHOWING, _LACKING = 0.06, 0.08  # shares among the answers to a property's situations
+_SHOWING, _LACKING = 0.1, 0.08  # shares among the answers to a property's situations
 _SYSTEM, _BACKGROUND, _STRANGE = 0.15, 0.12, 0.15  # shares of dialogues with these
 
 

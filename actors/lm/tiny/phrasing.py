@@ -49,7 +49,7 @@ def _mentioned(slots: Mapping[str, Sequence[str]], context: str) -> dict[str, st
     """Slot -> the longest of its plain values that stands in the context."""
     found = {}
     for slot, values in slots.items():
-        plain = (value for value in values if "{" not in value)
+        plain = (value for value in values if value in context)
         standing = [v for v in plain if re.search(rf"\b{re.escape(v)}\b", context)]
         if standing:
             found[slot] = max(standing, key=len)

@@ -23,6 +23,7 @@ _CONTRACTIONS = (
     ("'re", " are"), ("'ve", " have"), ("'ll", " will"), ("'d", " would"), ("that's", "that is"),
 )  # fmt: skip
 _NOTHING_FOUND = -1.9  # log-odds of a text without cues: a score of 13
+_STRONGEST = 5.5  # no amount of cues moves the log-odds further
 _DILUTION = 0.45  # how much a long text weakens its cues
 
 
@@ -77,7 +78,9 @@ def _find(cue: Cue, text: str) -> list[Finding]:
 
 def _score(findings: list[Finding], text: str) -> int:
     sentences = max(1, len(_SENTENCE_END.findall(text)))
-    log_odds = _NOTHING_FOUND + sum(f.log_odds for f in findings) / sentences**_DILUTION
+    evidence = sum(finding.log_odds for finding in findings) / sentences**_DILUTION
+    # Squashed, so that strong texts still differ from each other.
+    log_odds = _NOTHING_FOUND + _STRONGEST * math.tanh(evidence / _STRONGEST)
     return round(100 * _readable(text) / (1 + math.exp(-log_odds)))
 
 

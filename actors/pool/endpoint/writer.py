@@ -11,7 +11,7 @@ from actors.lm.tiny.phrasebook import PropertyWords, everyday, property_words
 from actors.lm.tiny.phrasing import filler, plain_answer, showing_answer
 from actors.pool.endpoint.cues import known_property
 
-_TRIES = 40  # for one more text that differs from those there are
+_TRIES = 12  # for one more text that differs from those there are
 
 
 def words_for(property_name: str) -> PropertyWords:
