@@ -15,7 +15,7 @@ from actors.lm.base import resolve_base_name
 from actors.lm.engine import BASE, RefusedAdapter
 from configs.errors import UserError
 from configs.sections import ServerConfig
-from serve.address import check_free, check_serves
+from serve.address import check_serves
 from serve.app import Ingress
 from serve.calls import Description
 from serve.client import AdapterClient
@@ -53,7 +53,6 @@ def http_server(
     base_model: str, adapters: Mapping[str, Adapter], server: ServerConfig, host: str, port: int
 ) -> Iterator[Description]:
     """The same behind OpenAI's API on host:port; yields what it answers to."""
-    check_free(host, port)
     app_name = f"server-{uuid.uuid4().hex[:8]}"
     with _shelved(base_model, adapters) as shelved, serve_over_http(host, port):
         ingress = ray_serve.deployment(

@@ -8,7 +8,7 @@ from actors.lm.engine import BASE
 from configs.serve import ServeConfig
 from jobs import console
 from jobs.cluster import ray_session
-from serve.address import base_url
+from serve.address import base_url, check_free
 from serve.calls import Description
 from serve.launch import http_server
 
@@ -18,6 +18,7 @@ _SHOWN_DIGITS = 16
 def run(config: ServeConfig) -> int:
     """Serve until ctrl-C or SIGTERM."""
     adapters = {name: read_adapter(path) for name, path in config.adapters.items()}
+    check_free(config.host, config.port)  # before the seconds that Ray takes
     with ray_session():
         console.say(f"Starting the server for {config.base_model} and {len(adapters)} adapters.")
         place = (config.host, config.port)

@@ -2,10 +2,14 @@
 
 import asyncio
 import json
+import signal
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -13,23 +17,36 @@ import pytest
 
 from actors.lm.adapter import Adapter
 from configs.errors import UserError
-from configs.sections import ServerConfig
+from configs.serve import ServeConfig
+from jobs.serving.serve import run
 from serve.address import check_free
-from serve.launch import http_server
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
 
 
 @pytest.fixture(scope="module")
-def url(ray_cluster: None, base_model: str, adapters: dict[str, Adapter]) -> Iterator[str]:
+def url(serve_folder: Path, base_model: str) -> Iterator[str]:
+    """The `serve` job in a process of its own, ended as ctrl-C ends it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = ServerConfig(device="cpu", max_adapters=4, max_batch=16)
-    with http_server(base_model, adapters, server, "127.0.0.1", port):
-        with pytest.raises(UserError, match=r"Give another port="):
-            check_free("127.0.0.1", port)
-        yield f"http://127.0.0.1:{port}"
+    paths = {name: str(serve_folder / name) for name in ("one", "two")}
+    given = [f"base_model={base_model}", f"adapters={json.dumps(paths)}", f"port={port}"]
+    command = [sys.executable, "-m", "jobs", "serve", *given, "server.device=cpu"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            for line in server.stdout:
+                if "Listening on" in line:
+                    break
+            else:
+                pytest.fail(f"the server ended with {server.wait()}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.send_signal(signal.SIGINT)
+            rest, _ = server.communicate(timeout=60)
+    assert server.returncode == 0, rest
+    check_free("127.0.0.1", port)
 
 
 @pytest.fixture
@@ -147,6 +164,12 @@ def test_bodies_that_are_no_requests(url: str, body: str) -> None:
 def test_a_path_that_is_not_there(url: str) -> None:
     status, reply = _post(f"{url}/v1/embeddings", "{}")
     assert (status, reply["error"]["message"]) == (404, "Not Found.")
+
+
+def test_a_port_in_use_is_told_before_anything_starts(url: str) -> None:
+    port = int(url.rpartition(":")[2])
+    with pytest.raises(UserError, match=f"Cannot listen on 127.0.0.1:{port}"):
+        run(ServeConfig(port=port))
 
 
 def _post(url: str, body: str) -> tuple[int, Any]:

@@ -6,11 +6,12 @@ import pytest
 from pydantic import ValidationError
 
 from actors.lm.engine import BadRequest
+from actors.lm.messages import Message
 from serve.calls import Call, choice_seed
 from serve.openai_requests import ChatBody, CompletionBody
 from serve.prompts import encode_prompt
 
-TURN = {"role": "user", "content": "Hello"}
+TURN: Message = {"role": "user", "content": "Hello"}
 
 
 def _chat(**fields: Any) -> Call:
