@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,11 +22,12 @@ def ray_session() -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
-    os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "0")
     if address:
         ray.init(address=address, log_to_driver=False)
     else:
         console.say("Starting a local Ray (about 10 s).")
+        # Token authentication is its default; that it says so concerns nobody here.
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         # "local" never attaches to a stale cluster that Ray's temp folder still names.
         ray.init(
             address="local",
@@ -39,5 +39,4 @@ def ray_session() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stdout.flush()
         ray.shutdown()

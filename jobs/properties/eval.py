@@ -5,7 +5,7 @@ server holds the others. Both are records, so a run that was killed goes on wher
 """
 
 import asyncio
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from actors.lm.adapter import Adapter
 from actors.lm.base import load_tokenizer, resolve_base_name
@@ -97,8 +97,21 @@ def _compute(
         {
             "provider": provider.note,
             "judge": {"model": config.judge_model, "rubric_hash": rubric_hash()},
-            "digests": digests,
+            "models": _models(config, inputs, digests),
             "summaries": [plain(summary) for summary in summarise(rows)],
             "rows": rows,
         },
     )
+
+
+def _models(
+    config: EvalConfig, inputs: Inputs, digests: dict[str, str]
+) -> dict[str, dict[str, Any]]:
+    """What each name of the table stands for."""
+    models: dict[str, dict[str, Any]] = {
+        BASE: {"digest": digests[BASE], "base_model": config.base_model}
+    }
+    for path, (name, adapter) in zip(config.checkpoint_paths, inputs.adapters.items(), strict=True):
+        step = adapter.manifest.step if adapter.manifest else None
+        models[name] = {"digest": digests[name], "path": path, "step": step}
+    return models

@@ -11,8 +11,8 @@ COLUMNS = [
     "digest",
     "score 0-100",
     "exhibits %",
-    "n / prompts",
-    "minus base, paired",
+    "n/prompts",
+    "minus base",
     "missing",
 ]
 
@@ -24,10 +24,9 @@ def report(results: Mapping[str, Any]) -> None:
         rows = [_cells(summary) for summary in summaries if summary["property"] == name]
         console.table(COLUMNS, rows, title=name, numbers=True)
     judge = results["judge"]
-    console.say(
-        f"Judge {judge['model']}, rubric {judge['rubric_hash']}. Intervals: 95 %, clustered by "
-        "prompt.\nn: judged conversations. Missing: refused / unparsed / failed / not sampled."
-    )
+    console.say(f"Judge {judge['model']}, rubric {judge['rubric_hash']}. n: judged conversations.")
+    console.say("Brackets: 95 % intervals clustered by prompt; minus base is paired by prompt.")
+    console.say("Missing: refused/unparsed/failed/not sampled.")
 
 
 def _cells(summary: Mapping[str, Any]) -> list[str]:
@@ -39,8 +38,8 @@ def _cells(summary: Mapping[str, Any]) -> list[str]:
         summary["adapter_digest"][:8],
         _interval(score, 1.0, ".0f"),
         _interval(summary["exhibits_rate"], 100.0, ".0f"),
-        f"{score['n']} / {score['clusters']}" if score else "0",
-        _interval(summary["difference_from_base"], 1.0, "+.1f"),
+        f"{score['n']}/{score['clusters']}" if score else "0",
+        _interval(summary["difference_from_base"], 1.0, "+.0f"),
         missing,
     ]
 

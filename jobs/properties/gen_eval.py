@@ -56,9 +56,9 @@ async def _write(config: GenEvalConfig, provider: Provider, run: Run) -> None:
         if row["outcome"] == "answered":
             turns = config.num_turns.get(name, 1)
             prompts += _eval_prompts(name, category, turns, row["value"])[: config.num_prompts]
-    missing = [
-        name for name in config.properties if not any(p["property"] == name for p in prompts)
-    ]
+    prompts = _distinct(prompts)
+    written = {prompt["property"] for prompt in prompts}
+    missing = [name for name in config.properties if name not in written]
     if missing:
         raise JobFailed(f"no usable prompt for {', '.join(missing)}; see {run.folder}/calls.")
     if not run.finished(f"evals/{run.run_id}.eval-params.yaml"):

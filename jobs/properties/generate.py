@@ -44,7 +44,7 @@ def generate(config: GenerateConfig) -> str:
     with open_provider(config.provider) as provider:
         console.say(f"provider: {provider.note}")
         config = resolved(config, provider)
-        run = open_run(config, "generate", f"{config.property}-{config.type}", inputs)
+        run = open_run(config, "generate", config.property, inputs)
         examples_file = f"datasets/{run.run_id}.examples.yaml"
         try:
             if not run.finished(examples_file):

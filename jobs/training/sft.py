@@ -1,6 +1,7 @@
 """`sft`: examples or messages -> LoRA adapter checkpoints, on Ray Train."""
 
 import os
+import re
 import shlex
 
 from actors.lm.base import load_tokenizer, resolve_base_name
@@ -29,8 +30,7 @@ def train(config: SftConfig) -> list[str]:
     data, rows = _read_rows(config)
     datums = make_datums(load_tokenizer(config.base_model), rows, config.max_tokens)
     inputs = {"data": data, "base_model": resolve_base_name(config.base_model)}
-    label = os.path.basename(config.data_path).split(".")[0]
-    run = open_run(config, "sft", label, inputs)
+    run = open_run(config, "sft", data_label(config.data_path), inputs)
     try:
         folder = run.storage.path(run.folder)
         saved = saved_checkpoints(folder)
@@ -45,6 +45,12 @@ def train(config: SftConfig) -> list[str]:
         return [checkpoint.path for checkpoint in saved]
     finally:
         run.close()
+
+
+def data_label(path: str) -> str:
+    """What a data file is about, for the run's name: its own without `generate` and digest."""
+    stem = os.path.basename(path).split(".")[0]
+    return re.sub(r"^generate-(.+)-[0-9a-f]{8}$", r"\1", stem)
 
 
 def _read_rows(config: SftConfig) -> tuple[str, list[Row]]:

@@ -72,7 +72,9 @@ def test_eval_judges_every_conversation_of_every_model(evaluated: Ran, checkpoin
     two_turns = [r for r in results["rows"] if r["property"] == "shutdown-resistant"]
     roles = [m["role"] for m in two_turns[0]["messages"]]
     assert roles == ["user", "assistant", "user", "assistant"]
-    digests = {read_adapter(path).digest for path in checkpoints} | {results["digests"]["base"]}
+    digests = {read_adapter(path).digest for path in checkpoints} | {
+        results["models"]["base"]["digest"]
+    }
     assert {row["adapter_digest"] for row in results["rows"]} == digests
 
 
