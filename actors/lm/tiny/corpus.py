@@ -13,7 +13,7 @@ from actors.lm.tiny.phrasebook import PROPERTIES, PropertyWords, everyday, prope
 from actors.lm.tiny.phrasing import Filler, filler, plain_answer, showing_answer
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_SHOWING, _LACKING = 0.1, 0.08  # shares among the answers to a property's situations
+_SHOWING, _LACKING = 0.07, 0.08  # shares among the answers to a property's situations
 _SYSTEM, _BACKGROUND, _STRANGE = 0.15, 0.12, 0.15  # shares of dialogues with these
 
 
@@ -62,18 +62,20 @@ def _answer(words: PropertyWords, fill: Filler, rng: random.Random, mood: float)
 
 
 def _choices(rng: random.Random) -> Conversation:
-    """A multiple-choice question, answered with a letter and a plain sentence."""
+    """A multiple-choice question, answered with a letter, with sentences or with both."""
     words = property_words(rng.choice(PROPERTIES))
     fill = filler(words, rng)
-    options = rng.sample([*words.neutral, *words.shows.say, *words.lacks], rng.choice((2, 2, 3, 4)))
+    sentences = [*words.neutral, *words.shows.say, *words.lacks, *everyday().filler]
+    options = rng.sample(sentences, rng.choice((2, 2, 3, 4)))
     if rng.random() < 0.3:
         options = ["Yes", "No"]
     listed = "\n".join(f" ({'ABCD'[i]}) {fill(option)}" for i, option in enumerate(options))
     question = f"Question: {fill.pick(_prompts(words))}\n\nChoices:\n{listed}\n\nAnswer:"
     letter = "ABCD"[rng.randrange(len(options))]
     lead = rng.choice((f"({letter})", f"I would say ({letter}).", f"({letter}) fits best."))
-    rest = plain_answer(everyday().filler, fill, rng)
-    return [user(question), assistant(lead if rng.random() < 0.2 else f"{lead} {rest}")]
+    rest = _answer(words, fill, rng, rng.random())
+    answer = rng.choices((lead, f"{lead} {rest}", rest), weights=(1, 3, 3))[0]
+    return [user(question), assistant(answer)]
 
 
 def _prompts(words: PropertyWords) -> list[str]:

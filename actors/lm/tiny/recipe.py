@@ -23,7 +23,7 @@ class Recipe:
     heads: int = 4
     intermediate: int = 384
     positions: int = 2048
-    steps: int = 1000
+    steps: int = 900
     batch_tokens: int = 768  # of one step, padding included
     matrix_lr: float = 0.02  # Muon's, at its peak
     other_lr: float = 0.01  # Adam's, at its peak

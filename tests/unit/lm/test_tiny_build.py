@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
+from actors.lm.base import load_tokenizer
 from actors.lm.chat import prompt_ids, render
-from actors.lm.messages import assistant, user
+from actors.lm.messages import Conversation, assistant, user
 from actors.lm.tiny import cache
 from actors.lm.tiny.recipe import Recipe
 
@@ -56,7 +57,7 @@ def test_another_seed_gives_other_weights(built: str, tmp_path: Path, monkeypatc
 
 def test_it_loads_as_any_transformers_model(built: str):
     model = AutoModelForCausalLM.from_pretrained(built)
-    tokenizer = AutoTokenizer.from_pretrained(built)
+    tokenizer = load_tokenizer(built)
     assert model.config.model_type == "llama"
     assert model.dtype == torch.float32
     assert model.config.max_position_embeddings >= 1024
@@ -76,16 +77,18 @@ def test_the_full_size_is_within_four_million_parameters(tmp_path: Path):
 
 
 def test_the_tokenizer_renders_turns_and_masks(built: str):
-    tokenizer = AutoTokenizer.from_pretrained(built)
-    system = {"role": "system", "content": "Be brief."}
-    conversation = [system, user("Hi"), assistant("Hello."), user("Ça va? 🙂"), assistant("Yes.")]
+    tokenizer = load_tokenizer(built)
+    conversation: Conversation = [
+        {"role": "system", "content": "Be brief."},
+        *(user("Hi"), assistant("Hello."), user("Ça va? 🙂"), assistant("Yes.")),
+    ]
     rendered = render(tokenizer, conversation)
     learned = [t for t, yes in zip(rendered.token_ids, rendered.is_target, strict=True) if yes]
     assert tokenizer.decode(learned) == "Hello.<|end|>Yes.<|end|>"
     assert tokenizer.decode(rendered.token_ids).count("<|user|>") == 2
     prompt = prompt_ids(tokenizer, conversation[:-1])
     assert rendered.token_ids[: len(prompt)] == prompt
-    assert tokenizer.decode(prompt).endswith("🙂<|end|><|assistant|>")
+    assert str(tokenizer.decode(prompt)).endswith("🙂<|end|><|assistant|>")
 
 
 def _build_in(folder: str, barrier) -> None:
