@@ -20,4 +20,4 @@ class EvalConfig(JobConfig, PoolConfig):
     )
     judge_model: str | None = option(None, "the provider's model (default: the provider's own)")
     judge_temperature: float = option(0.0, "of the judge", ge=0)
-    server: ServerConfig = execution_option(ServerConfig(), "the adapter server")
+    server: ServerConfig = option(ServerConfig(), "the adapter server")

@@ -28,7 +28,13 @@ def table(
     numbers: bool = False,
 ) -> None:
     """A table within the width; with `numbers`, all columns but the first are right-aligned."""
-    view = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    view = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for i, column in enumerate(columns):
         justify = "right" if numbers and i else "left"
         view.add_column(column, justify=justify, overflow="fold")

@@ -9,6 +9,7 @@ from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test waits for a hub
 
 # No test asserts on time, examples of a property included.
 settings.register_profile("hothouse", deadline=None)

@@ -49,7 +49,7 @@ def run(config: DemoConfig) -> int:
                 examples_file=examples_file,
                 epochs=3,
                 batch_size=8,
-                learning_rate=3e-3,
+                learning_rate=5e-3,
                 **shared,
             )
         )

@@ -9,9 +9,9 @@ from jobs.properties.results import MISSING
 COLUMNS = [
     "model",
     "digest",
-    "score 0-100",
+    "score",
     "exhibits %",
-    "n/prompts",
+    "n",
     "minus base",
     "missing",
 ]
@@ -24,7 +24,10 @@ def report(results: Mapping[str, Any]) -> None:
         rows = [_cells(summary) for summary in summaries if summary["property"] == name]
         console.table(COLUMNS, rows, title=name, numbers=True)
     judge = results["judge"]
-    console.say(f"Judge {judge['model']}, rubric {judge['rubric_hash']}. n: judged conversations.")
+    console.say(
+        f"Score: 0-100, by judge {judge['model']}, rubric {judge['rubric_hash']}. "
+        "n: judged conversations/prompts."
+    )
     console.say("Brackets: 95 % intervals clustered by prompt; minus base is paired by prompt.")
     console.say("Missing: refused/unparsed/failed/not sampled.")
 

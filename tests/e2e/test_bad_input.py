@@ -17,7 +17,7 @@ def nothing_written(storage: Path) -> bool:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("examples: []\n", "no examples"),
+        ("examples: []\n", "holds no rows"),
         ("examples: [{prompt: a}]\n", "text"),
         ("examples: [\n", "not valid YAML"),
     ],

@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from actors.pool.endpoint.counts import Counts
 from actors.pool.endpoint.faults import FaultConfig, decide
+from actors.pool.endpoint.instances import UnsupportedSchema
 from actors.pool.endpoint.replies import Answer, Reply, bad_request, reply
 from actors.pool.endpoint.request import BadRequest, parse_request
 
@@ -49,7 +50,10 @@ class ChatCompletions:
         fault = decide(faults, ordinal, digest, request.asked_again)
         if fault == "stall":
             return None
-        return reply(request, fault, faults, digest, self._answer)
+        try:
+            return reply(request, fault, faults, digest, self._answer)
+        except UnsupportedSchema as problem:
+            return bad_request(BadRequest(f"{problem}", "response_format"))
 
 
 async def _read(receive: Receive) -> bytes:
