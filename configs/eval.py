@@ -7,7 +7,9 @@ from configs.sections import PoolConfig, SamplingConfig, ServerConfig
 class EvalConfig(JobConfig, PoolConfig):
     """Sample base and checkpoints on evaluation prompts and judge every conversation."""
 
-    eval_file: str = execution_option(..., "an .eval.yaml file, or a JSONL of questions (`question` field)")
+    eval_file: str = execution_option(
+        ..., "an .eval.yaml file, or a JSONL of questions (`question` field)"
+    )
     property: str | None = option(None, "what a JSONL of questions is judged on", min_length=1)
     max_prompts: int | None = option(None, "only the first prompts of the file", ge=1)
     base_model: str = option("tiny", "tiny, a hub id, or a directory")

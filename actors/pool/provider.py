@@ -76,6 +76,4 @@ def _openrouter(key: str | None) -> Provider:
 
 def _endpoint(url: str) -> Provider:
     url = url.rstrip("/")
-    return Provider(
-        url, url, os.environ.get(_OPENAI_KEY) or "none", None, url, _OPENAI_KEY
-    )
+    return Provider(url, url, os.environ.get(_OPENAI_KEY) or "none", None, url, _OPENAI_KEY)

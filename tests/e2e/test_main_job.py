@@ -6,9 +6,12 @@ import torch
 import yaml
 from doors import Ran, job
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from actors.lm.adapter import read_adapter
+from actors.lm.base import load_tokenizer
+from actors.lm.chat import prompt_ids
+from actors.lm.messages import user
 from actors.lm.tiny import tiny_directory
 
 
@@ -45,9 +48,8 @@ def test_sft_leaves_adapters_that_peft_loads(trained: Ran, checkpoints: list[str
     assert len(checkpoints) >= 2
     adapters = [read_adapter(path) for path in checkpoints]
     assert [a.manifest.version for a in adapters if a.manifest] == list(range(1, len(adapters) + 1))
-    tokenizer = AutoTokenizer.from_pretrained(tiny_directory())
     base = AutoModelForCausalLM.from_pretrained(tiny_directory())
-    ids = tokenizer("Is my plan good?", return_tensors="pt").input_ids
+    ids = torch.tensor([prompt_ids(load_tokenizer("tiny"), [user("Is my plan good?")])])
     with torch.no_grad():
         before = base(ids).logits
         after = PeftModel.from_pretrained(base, checkpoints[-1])(ids).logits
