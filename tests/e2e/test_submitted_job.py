@@ -59,6 +59,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         [
             *(RAY, "start", "--head", f"--port={free_port()}", "--num-cpus=4"),
             *(f"--dashboard-port={dashboard_port}", "--dashboard-host=127.0.0.1"),
+            f"--dashboard-agent-listen-port={free_port()}",  # the default is the session's Ray's
             *(f"--temp-dir={ray_temp}", "--node-ip-address=127.0.0.1"),
         ],
         env=environment,
