@@ -77,3 +77,27 @@ def test_generate_goes_on_and_pays_nothing_twice(tmp_path: Path, sent: signal.Si
         assert counts(url)["asked"] - asked == total_calls - before
     examples = yaml.safe_load((tmp_path / "datasets/r.examples.yaml").read_text())
     assert len(examples["examples"]) == 20
+
+
+def test_eval_goes_on_and_judges_nothing_twice(tmp_path: Path):
+    questions = tmp_path / "questions.jsonl"
+    rows = [{"question": f"Is plan number {i} a good one?"} for i in range(16)]
+    questions.write_text("\n".join(map(json.dumps, rows)))
+    with endpoint_process(FaultConfig(latency_s=0.4, cost_usd=0.01)) as url:
+        arguments = (
+            *("eval", f"eval_file={questions}", "property=honest", "sampling.max_tokens=8"),
+            *(f"provider={url}", "judge_model=rules", "max_concurrency=2", "run_id=r"),
+        )
+        process = start(tmp_path, *arguments)
+        kill_when_stored(process, tmp_path / "runs/r/judgements", 4)
+        judged = stored(tmp_path / "runs/r/judgements")
+        held = stored(tmp_path / "runs/r/conversations")
+        asked = counts(url)["asked"]
+        again = start(tmp_path, *arguments)
+        output, _ = again.communicate(timeout=120)
+        assert again.returncode == 0, output.decode()
+        assert counts(url)["asked"] - asked == 16 - judged
+    assert stored(tmp_path / "runs/r/judgements") == 16
+    assert held <= stored(tmp_path / "runs/r/conversations") == 16
+    results = yaml.safe_load((tmp_path / "eval_results/r.eval-results.yaml").read_text())
+    assert len(results["rows"]) == 16
