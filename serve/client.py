@@ -1,8 +1,10 @@
 """The adapter server's client inside the cluster: a Ray Serve handle, no HTTP."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import cast
 
+from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
 from actors.lm.engine import Sample
@@ -10,13 +12,25 @@ from actors.lm.messages import Message
 from configs.sections import SamplingConfig
 from serve.calls import Answer, Call, Refusal
 
+_MAX_LOST_REPLICAS = 3  # then something kills every replica that takes this call
+
 
 async def ask(handle: DeploymentHandle, call: Call) -> Answer:
-    """Send a call to a replica; UnknownAdapter, BadRequest and BrokenAdapter come as themselves."""
-    reply = cast("Answer | Refusal", await handle.answer.remote(call))
+    """Send a call to a replica; UnknownAdapter, BadRequest and BrokenAdapter come as themselves.
+
+    A call that a dying replica took with it goes to another one; nobody had seen its answer.
+    """
+    reply = await _sent(handle, call)
     if isinstance(reply, Refusal):
         raise reply.error
     return reply
+
+
+async def _sent(handle: DeploymentHandle, call: Call) -> Answer | Refusal:
+    for _ in range(_MAX_LOST_REPLICAS):
+        with suppress(RayActorError):
+            return cast("Answer | Refusal", await handle.answer.remote(call))
+    return cast("Answer | Refusal", await handle.answer.remote(call))
 
 
 class AdapterClient:

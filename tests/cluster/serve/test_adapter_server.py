@@ -2,6 +2,7 @@
 
 import asyncio
 
+import psutil
 import pytest
 import ray.serve as ray_serve
 
@@ -25,6 +26,7 @@ def test_many_conversations_over_two_replicas(
         assert all(client.adapters()[name] == adapters[name].digest for name in adapters)
         asyncio.run(_ask_many(client))
         asyncio.run(_ask_wrongly(client))
+        asyncio.run(_lose_a_replica(client))
     assert not ray_serve.status().applications
 
 
@@ -48,6 +50,30 @@ async def _ask_wrongly(client: AdapterClient) -> None:
     assert caught.value.known == ["base", "one@1", "two@1"]
     with pytest.raises(BadRequest, match="context of 512 tokens"):
         await client.chat("one", [user("Hello")], SamplingConfig(max_tokens=10_000))
+
+
+async def _lose_a_replica(client: AdapterClient) -> None:
+    """Kill -9 of one of two replicas: every conversation is answered, and answered the same."""
+    sampling, (app,) = SamplingConfig(max_tokens=120), ray_serve.status().applications
+
+    def ask_all():
+        return [client.chat("one", [user(f"Tell me {i}")], sampling, seed=i) for i in range(64)]
+
+    before = await asyncio.gather(*ask_all())
+    asked = [asyncio.create_task(chat) for chat in ask_all()]
+    await asyncio.sleep(0.2)
+    assert not all(task.done() for task in asked)
+    next(p for p in psutil.process_iter() if _is_replica(p, app)).kill()
+    after = await asyncio.gather(*asked)
+    assert [s.token_ids for s in after] == [s.token_ids for s in before]
+
+
+def _is_replica(process: psutil.Process, app: str) -> bool:
+    try:
+        title = " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+    return "ray::" in title and app in title
 
 
 @pytest.mark.usefixtures("ray_cluster")
