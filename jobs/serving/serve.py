@@ -1,10 +1,14 @@
 """The `serve` job: the adapter server with an OpenAI-compatible endpoint, until interrupted."""
 
 import json
-import threading
+import signal
+import time
 
 from actors.lm.adapter import read_adapter
+from actors.lm.base import load_tokenizer
 from actors.lm.engine import BASE
+from actors.store.inputs import find_input
+from actors.store.storage import Storage
 from configs.serve import ServeConfig
 from jobs import console
 from jobs.cluster import ray_session
@@ -13,11 +17,16 @@ from serve.calls import Description
 from serve.launch import http_server
 
 _SHOWN_DIGITS = 16
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def run(config: ServeConfig) -> int:
     """Serve until ctrl-C or SIGTERM."""
-    adapters = {name: read_adapter(path) for name, path in config.adapters.items()}
+    storage = Storage(config.storage)
+    adapters = {
+        name: read_adapter(find_input(path, storage)) for name, path in config.adapters.items()
+    }
+    load_tokenizer(config.base_model)  # builds `tiny`, and refuses a wrong name, before Ray starts
     check_free(config.host, config.port)  # before the seconds that Ray takes
     with ray_session():
         console.say(f"Starting the server for {config.base_model} and {len(adapters)} adapters.")
@@ -40,7 +49,9 @@ def _introduce(described: Description, url: str) -> None:
 
 
 def _until_interrupted() -> None:
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        return
+    """Wait for ctrl-C or SIGTERM; a second one does not break off the clean-up that follows."""
+    received: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda signum, frame: received.append(signum))
+    while not received:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
