@@ -9,17 +9,17 @@ from jobs import console
 
 
 @contextmanager
-def ray_session() -> Iterator[None]:
+def ray_session() -> Iterator[bool]:
     """Ray for the length of a block.
 
     Inside `ray job submit`, or where RAY_ADDRESS is set, it is that cluster. Elsewhere a local
-    one starts, on loopback and without dashboard, and ends with the block. A block inside another
-    shares its session.
+    one starts, without dashboard, and ends with the block: then true is yielded. A block inside
+    another shares its session.
     """
     import ray  # seconds; jobs that need no cluster do not pay for it
 
     if ray.is_initialized():
-        yield
+        yield False
         return
     address = os.environ.get("RAY_ADDRESS")
     if address:
@@ -37,6 +37,6 @@ def ray_session() -> Iterator[None]:
             logging_level=logging.WARNING,
         )
     try:
-        yield
+        yield not address
     finally:
         ray.shutdown()

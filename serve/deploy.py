@@ -24,11 +24,12 @@ def ensure_serve() -> None:
 
 
 @contextmanager
-def serve_over_http(host: str, port: int) -> Iterator[None]:
+def serve_over_http(host: str, port: int, *, ray_ends: bool) -> Iterator[None]:
     """Serve with an HTTP proxy on the head node, for the length of a block.
 
     An idle Serve is replaced, since a running one keeps its address; one with applications of
-    others is used as it is and left alone.
+    others is used as it is and left alone. Where Ray itself ends next (`ray_ends`), Serve ends with
+    it: shut down on its own, it makes Ray report every call that its controller had pending.
     """
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     _shut_down_idle_serve()
@@ -39,7 +40,8 @@ def serve_over_http(host: str, port: int) -> Iterator[None]:
     try:
         yield
     finally:
-        _shut_down_idle_serve()
+        if not ray_ends:
+            _shut_down_idle_serve()
 
 
 def _shut_down_idle_serve() -> None:

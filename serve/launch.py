@@ -50,11 +50,20 @@ def adapter_server(
 
 @contextmanager
 def http_server(
-    base_model: str, adapters: Mapping[str, Adapter], server: ServerConfig, host: str, port: int
+    base_model: str,
+    adapters: Mapping[str, Adapter],
+    server: ServerConfig,
+    host: str,
+    port: int,
+    *,
+    ray_ends: bool = False,
 ) -> Iterator[Description]:
-    """The same behind OpenAI's API on host:port; yields what it answers to."""
+    """The same behind OpenAI's API on host:port; yields what it answers to.
+
+    `ray_ends` says that the caller ends Ray right after the block.
+    """
     app_name = f"server-{uuid.uuid4().hex[:8]}"
-    with _shelved(base_model, adapters) as shelved, serve_over_http(host, port):
+    with _shelved(base_model, adapters) as shelved, serve_over_http(host, port, ray_ends=ray_ends):
         ingress = ray_serve.deployment(
             name="ingress",
             max_ongoing_requests=_CALLS_AT_ONCE,

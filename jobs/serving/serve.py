@@ -28,10 +28,12 @@ def run(config: ServeConfig) -> int:
     }
     load_tokenizer(config.base_model)  # builds `tiny`, and refuses a wrong name, before Ray starts
     check_free(config.host, config.port)  # before the seconds that Ray takes
-    with ray_session():
+    with ray_session() as ray_ends:
         console.say(f"Starting the server for {config.base_model} and {len(adapters)} adapters.")
         place = (config.host, config.port)
-        with http_server(config.base_model, adapters, config.server, *place) as described:
+        with http_server(
+            config.base_model, adapters, config.server, *place, ray_ends=ray_ends
+        ) as described:
             _introduce(described, base_url(*place))
             _until_interrupted()
             console.say("Stopping.")
