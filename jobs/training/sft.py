@@ -12,7 +12,7 @@ from actors.train.checkpoint import SavedCheckpoint, saved_checkpoints
 from actors.train.data import Row, make_datums, parse_conversations, parse_examples
 from actors.train.datum import Datum
 from actors.train.metrics import MetricsFile, StepMetrics
-from actors.train.sft import sft_schedule
+from actors.train.sft_loop import sft_schedule
 from configs.errors import UserError
 from configs.sft import LOW_LEARNING_RATE, SftConfig
 from jobs import console
@@ -61,7 +61,7 @@ def _read_rows(config: SftConfig) -> tuple[str, list[Row]]:
 
 
 def _train(config: SftConfig, datums: list[Datum], run: Run, folder: str) -> list[SavedCheckpoint]:
-    from actors.train.run import train_sft  # Ray Train takes seconds; a finished run needs none
+    from actors.train.ray_sft import train_sft  # Ray Train takes seconds; a finished run needs none
 
     schedule = sft_schedule(config, len(datums))
     targets = sum(datum.target_tokens for datum in datums)

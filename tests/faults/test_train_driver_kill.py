@@ -14,7 +14,7 @@ from small_base import write_small_base
 from actors.lm.base import load_tokenizer
 from actors.train.checkpoint import saved_checkpoints
 from actors.train.data import make_datums, parse_conversations
-from actors.train.process import run_sft, share_threads
+from actors.train.sft_process import run_sft, share_threads
 from configs.sft import SftConfig
 
 FIELDS = {

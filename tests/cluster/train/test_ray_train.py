@@ -10,8 +10,8 @@ from actors.lm.adapter import read_adapter
 from actors.train.checkpoint import SavedCheckpoint, saved_checkpoints
 from actors.train.datum import Datum
 from actors.train.metrics import StepMetrics
-from actors.train.process import run_sft, share_threads
-from actors.train.run import train_sft
+from actors.train.ray_sft import train_sft
+from actors.train.sft_process import run_sft, share_threads
 from configs.errors import UserError
 from configs.sft import SftConfig
 

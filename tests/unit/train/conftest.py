@@ -10,7 +10,7 @@ from small_base import byte_tokenizer, write_small_base
 from actors.lm.messages import assistant, user
 from actors.train.datum import Datum, conversation_datum
 from actors.train.metrics import StepMetrics
-from actors.train.process import run_sft
+from actors.train.sft_process import run_sft
 from configs.sft import SftConfig
 
 

@@ -31,8 +31,8 @@ from actors.train.datum import Datum
 from actors.train.feed import Follower, start_feed
 from actors.train.lora import resolve_targets
 from actors.train.metrics import OnStep, StepMetrics
-from actors.train.process import run_sft, share_threads
-from actors.train.sft import sft_schedule
+from actors.train.sft_loop import sft_schedule
+from actors.train.sft_process import run_sft, share_threads
 from configs.errors import JobFailed, UserError
 from configs.sft import SftConfig
 
