@@ -15,7 +15,7 @@ _SAMPLED_VALUES = 256
 
 
 @dataclass(frozen=True)
-class BaseModel:
+class LoadedBase:
     """A frozen causal language model, its tokenizer, and the digest that names it in results."""
 
     name: str
@@ -37,11 +37,11 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_base(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> BaseModel:
+def load_base(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> LoadedBase:
     """Load a base model in evaluation mode with frozen weights; builds `tiny` on first use."""
     model = _from_pretrained(AutoModelForCausalLM, name, dtype=dtype)
     model = model.to(device).eval().requires_grad_(False)
-    return BaseModel(resolve_base_name(name), model, load_tokenizer(name), model_digest(model))
+    return LoadedBase(resolve_base_name(name), model, load_tokenizer(name), model_digest(model))
 
 
 def load_skeleton(name: str) -> PreTrainedModel:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from actors.lm.base import BaseModel
+from actors.lm.base import LoadedBase
 from actors.lm.engine import BadRequest, BrokenAdapter, Sample, SampleRequest
 from actors.lm.sampling import Draws
 
@@ -29,7 +29,7 @@ class Limits:
     vocabulary: int
 
 
-def limits_of(base: BaseModel) -> Limits:
+def limits_of(base: LoadedBase) -> Limits:
     """Read the limits off a model's configs."""
     end = base.model.generation_config.eos_token_id if base.model.generation_config else None
     ends = {*(end if isinstance(end, list) else [end]), base.tokenizer.eos_token_id} - {None}

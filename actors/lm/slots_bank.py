@@ -8,7 +8,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from actors.lm.adapter import Adapter
-from actors.lm.base import BaseModel, resolve_base_name
+from actors.lm.base import LoadedBase, resolve_base_name
 from actors.lm.engine import RefusedAdapter
 from actors.lm.slots import SlotGroups, SlotLinear
 from actors.lm.slots_peft import check_modules, lora_pairs
@@ -21,7 +21,7 @@ _RANK_MULTIPLE = 8  # 16 bytes of bfloat16, the alignment that grouped_mm asks f
 class SlotBank:
     """Owns the slots of one base model. Not safe to use from two threads at once."""
 
-    def __init__(self, base: BaseModel, max_adapters: int) -> None:
+    def __init__(self, base: LoadedBase, max_adapters: int) -> None:
         self.base, self.max_adapters = base, max_adapters
         self._layers: dict[str, SlotLinear] = {}
         self._ranks: dict[int, dict[str, int]] = {}  # slot -> module -> rank before padding

@@ -5,12 +5,12 @@ import torch
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from actors.lm.base import BaseModel
+from actors.lm.base import LoadedBase
 from configs.errors import UserError, did_you_mean
 from configs.sections import LoraConfig
 
 
-def add_lora(base: BaseModel, lora: LoraConfig, seed: int) -> peft.PeftModel:
+def add_lora(base: LoadedBase, lora: LoraConfig, seed: int) -> peft.PeftModel:
     """Wrap the base (in place) with a fresh LoRA: B is 0, A is drawn from the seed."""
     config = peft.LoraConfig(
         task_type=peft.TaskType.CAUSAL_LM,

@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 
 from actors.lm.adapter import Adapter
-from actors.lm.base import BaseModel, load_base
+from actors.lm.base import LoadedBase, load_base
 from actors.lm.engine import (
     BASE,
     BrokenAdapter,
@@ -57,7 +57,9 @@ class _Waiting:
 class TorchEngine:
     """`Engine` on plain torch. `threads` is the model thread's share of the cores."""
 
-    def __init__(self, base: BaseModel, *, max_adapters: int, max_batch: int, threads: int) -> None:
+    def __init__(
+        self, base: LoadedBase, *, max_adapters: int, max_batch: int, threads: int
+    ) -> None:
         self.limits = limits_of(base)
         self._bank, self._max_batch = SlotBank(base, max_adapters), max_batch
         self._loaded = {BASE: _Loaded(BASE_SLOT, base.digest)}

@@ -7,7 +7,7 @@ import pytest
 from small_adapters import write_small_adapter
 from small_base import write_small_base
 
-from actors.lm.base import BaseModel, load_base
+from actors.lm.base import LoadedBase, load_base
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -27,7 +27,7 @@ def base_directory(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def base(base_directory: str) -> BaseModel:
+def base(base_directory: str) -> LoadedBase:
     """Loaded anew for every test: slots are installed into it."""
     return load_base(base_directory)
 

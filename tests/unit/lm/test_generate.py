@@ -11,7 +11,7 @@ from peft import PeftModel
 from transformers import LlamaForCausalLM
 
 from actors.lm.adapter import read_adapter
-from actors.lm.base import BaseModel
+from actors.lm.base import LoadedBase
 from actors.lm.engine import BadRequest, BrokenAdapter, Sample, SampleRequest
 from actors.lm.generate import generate
 from actors.lm.generate_row import Row, cut_at_stop, decode, limits_of
@@ -21,7 +21,7 @@ from actors.lm.slots_bank import SlotBank
 class Sampler:
     """The core without an engine: load adapters, sample requests in one batch."""
 
-    def __init__(self, base: BaseModel, adapter_paths: dict[str, str]) -> None:
+    def __init__(self, base: LoadedBase, adapter_paths: dict[str, str]) -> None:
         self.bank, self.limits = SlotBank(base, max_adapters=8), limits_of(base)
         self.slots = {"base": 0}
         for name, path in adapter_paths.items():
@@ -38,7 +38,7 @@ class Sampler:
 
 
 @pytest.fixture
-def sampler(base: BaseModel, adapter_paths: dict[str, str]) -> Sampler:
+def sampler(base: LoadedBase, adapter_paths: dict[str, str]) -> Sampler:
     return Sampler(base, adapter_paths)
 
 
@@ -57,7 +57,7 @@ def _requests(count: int, names: Sequence[str], **options: Any) -> list[SampleRe
 
 
 def test_greedy_rows_of_many_adapters_equal_peft(
-    sampler: Sampler, base: BaseModel, adapter_paths: dict[str, str]
+    sampler: Sampler, base: LoadedBase, adapter_paths: dict[str, str]
 ) -> None:
     requests = _requests(24, list(sampler.slots), temperature=0)
     models: dict[str, Any] = {"base": LlamaForCausalLM.from_pretrained(base.name)}
@@ -84,7 +84,7 @@ def test_a_seeded_row_does_not_depend_on_its_neighbours(
         torch.testing.assert_close(alone.logprobs, sample.logprobs, atol=1e-3, rtol=1e-3)
 
 
-def test_logprobs_are_the_models_own(sampler: Sampler, base: BaseModel) -> None:
+def test_logprobs_are_the_models_own(sampler: Sampler, base: LoadedBase) -> None:
     request = SampleRequest("base", [7, 8, 9], max_tokens=6, temperature=3.0, top_p=0.9, seed=3)
     sample = sampler([request])[0]
     ids = torch.tensor([[7, 8, 9, *sample.token_ids]])
@@ -94,7 +94,7 @@ def test_logprobs_are_the_models_own(sampler: Sampler, base: BaseModel) -> None:
     torch.testing.assert_close(sample.logprobs, want, atol=1e-4, rtol=1e-4)
 
 
-def test_stop_strings_end_the_text_before_them(sampler: Sampler, base: BaseModel) -> None:
+def test_stop_strings_end_the_text_before_them(sampler: Sampler, base: LoadedBase) -> None:
     request = SampleRequest("plain", [20, 30, 40], max_tokens=24, temperature=1.0, seed=5)
     free = sampler([request])[0]
     assert len(free.text) > 6, "the random model happened to stop at once; take another seed"
@@ -107,7 +107,7 @@ def test_stop_strings_end_the_text_before_them(sampler: Sampler, base: BaseModel
 
 
 def test_the_end_of_turn_stops_a_row_and_stays_out_of_its_text(
-    sampler: Sampler, base: BaseModel
+    sampler: Sampler, base: LoadedBase
 ) -> None:
     end = base.tokenizer.eos_token_id
     request = SampleRequest("base", [5, 6, 7], max_tokens=4)
@@ -138,7 +138,7 @@ def test_text_is_cut_at_the_first_stop_of_any() -> None:
     ],
 )
 def test_requests_beyond_the_limits_are_refused(
-    base: BaseModel, change: dict[str, Any], named: str
+    base: LoadedBase, change: dict[str, Any], named: str
 ) -> None:
     request = replace(SampleRequest("base", [9]), **change)
     with pytest.raises(BadRequest, match=named):
@@ -151,7 +151,7 @@ def test_the_whole_context_can_be_used(sampler: Sampler) -> None:
 
 
 def test_a_broken_row_does_not_touch_its_neighbours(
-    base: BaseModel, adapter_paths: dict[str, str]
+    base: LoadedBase, adapter_paths: dict[str, str]
 ) -> None:
     sampler = Sampler(base, adapter_paths)
     request = SampleRequest("plain", [20, 30], max_tokens=5, seed=1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from actors.lm.adapter import read_adapter
-from actors.lm.base import BaseModel
+from actors.lm.base import LoadedBase
 from actors.lm.engine import BadRequest, BrokenAdapter, ScoreRequest
 from actors.lm.generate_row import limits_of
 from actors.lm.score import ScoreJob, check_score, score
@@ -23,7 +23,7 @@ def _naive(bank: SlotBank, slot: int, context: list[int], continuation: list[int
 
 @pytest.mark.parametrize("max_batch", [1, 3, 64])
 def test_scores_of_mixed_lengths_and_adapters(
-    base: BaseModel, adapter_paths: dict[str, str], max_batch: int
+    base: LoadedBase, adapter_paths: dict[str, str], max_batch: int
 ) -> None:
     bank = SlotBank(base, max_adapters=8)
     slots = [0, *(bank.load(read_adapter(path)) for path in adapter_paths.values())]
@@ -41,7 +41,7 @@ def test_scores_of_mixed_lengths_and_adapters(
         torch.testing.assert_close(result.loglikelihoods, want, atol=1e-3, rtol=1e-4)
 
 
-def test_what_cannot_be_scored_is_refused(base: BaseModel) -> None:
+def test_what_cannot_be_scored_is_refused(base: LoadedBase) -> None:
     limits = limits_of(base)
     for context, continuations, named in (
         ([], [[5]], "no tokens"),
@@ -54,7 +54,7 @@ def test_what_cannot_be_scored_is_refused(base: BaseModel) -> None:
 
 
 def test_scores_that_are_not_finite_are_an_error(
-    base: BaseModel, adapter_paths: dict[str, str]
+    base: LoadedBase, adapter_paths: dict[str, str]
 ) -> None:
     bank = SlotBank(base, max_adapters=8)
     adapter = read_adapter(adapter_paths["plain"])

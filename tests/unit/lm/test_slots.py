@@ -9,7 +9,7 @@ from torch import nn
 from transformers import LlamaForCausalLM
 
 from actors.lm.adapter import read_adapter
-from actors.lm.base import BaseModel
+from actors.lm.base import LoadedBase
 from actors.lm.engine import RefusedAdapter
 from actors.lm.slots import SlotLinear, group_rows
 from actors.lm.slots_bank import SlotBank
@@ -90,7 +90,7 @@ def test_rows_of_another_count_are_an_error() -> None:
         layer(torch.randn(3, 1, 16))
 
 
-def test_mixed_batch_has_pefts_logits(base: BaseModel, adapter_paths: dict[str, str]) -> None:
+def test_mixed_batch_has_pefts_logits(base: LoadedBase, adapter_paths: dict[str, str]) -> None:
     bank = SlotBank(base, max_adapters=8)
     names = ["base", *adapter_paths]
     slots = [0] + [bank.load(read_adapter(path)) for path in adapter_paths.values()]
@@ -107,7 +107,7 @@ def test_mixed_batch_has_pefts_logits(base: BaseModel, adapter_paths: dict[str, 
         torch.testing.assert_close(logits[row], want, atol=2e-4, rtol=1e-3)
 
 
-def test_a_slot_writes_back_what_it_read(base: BaseModel, adapter_paths: dict[str, str]) -> None:
+def test_a_slot_writes_back_what_it_read(base: LoadedBase, adapter_paths: dict[str, str]) -> None:
     bank = SlotBank(base, max_adapters=8)
     for path in adapter_paths.values():
         adapter = read_adapter(path)
@@ -117,7 +117,7 @@ def test_a_slot_writes_back_what_it_read(base: BaseModel, adapter_paths: dict[st
 
 
 def test_an_unloaded_slot_is_empty_and_used_again(
-    base: BaseModel, adapter_paths: dict[str, str]
+    base: LoadedBase, adapter_paths: dict[str, str]
 ) -> None:
     bank = SlotBank(base, max_adapters=2)
     plain, attention, last = (
@@ -134,5 +134,5 @@ def test_an_unloaded_slot_is_empty_and_used_again(
     assert not any(layer.A[slot].any() for name, layer in _layers(base) if ".0." in name)
 
 
-def _layers(base: BaseModel) -> list[tuple[str, SlotLinear]]:
+def _layers(base: LoadedBase) -> list[tuple[str, SlotLinear]]:
     return [(n, m) for n, m in base.model.named_modules() if isinstance(m, SlotLinear)]

@@ -8,7 +8,7 @@ import torch
 
 from actors.lm import slots_bank
 from actors.lm.adapter import Adapter, read_adapter
-from actors.lm.base import BaseModel
+from actors.lm.base import LoadedBase
 from actors.lm.engine import RefusedAdapter
 from actors.lm.slots_bank import SlotBank, check_base
 
@@ -40,7 +40,7 @@ def _with_tensor(adapter: Adapter, key: str, tensor: torch.Tensor | None) -> Ada
         ({"base_model_name_or_path": None}, "does not name a base model"),
     ],
 )
-def test_options(base: BaseModel, plain: Adapter, option: dict[str, Any], named: str) -> None:
+def test_options(base: LoadedBase, plain: Adapter, option: dict[str, Any], named: str) -> None:
     bank = SlotBank(base, max_adapters=1)
     with pytest.raises(RefusedAdapter, match=named):
         bank.load(replace(plain, config=plain.config | option))
@@ -60,13 +60,13 @@ def test_options(base: BaseModel, plain: Adapter, option: dict[str, Any], named:
     ],
 )
 def test_tensors(
-    base: BaseModel, plain: Adapter, key: str, tensor: torch.Tensor | None, named: str
+    base: LoadedBase, plain: Adapter, key: str, tensor: torch.Tensor | None, named: str
 ) -> None:
     with pytest.raises(RefusedAdapter, match=named):
         SlotBank(base, max_adapters=1).load(_with_tensor(plain, key, tensor))
 
 
-def test_unknown_module_and_module_that_is_not_linear(base: BaseModel, plain: Adapter) -> None:
+def test_unknown_module_and_module_that_is_not_linear(base: LoadedBase, plain: Adapter) -> None:
     for module, named in (("model.norm", "LlamaRMSNorm"), ("model.nothing", "no module")):
         pair = {
             f"base_model.model.{module}.lora_A.weight": torch.zeros(8, 32),
@@ -76,7 +76,7 @@ def test_unknown_module_and_module_that_is_not_linear(base: BaseModel, plain: Ad
             SlotBank(base, max_adapters=1).load(replace(plain, tensors=pair))
 
 
-def test_no_tensors(base: BaseModel, plain: Adapter) -> None:
+def test_no_tensors(base: LoadedBase, plain: Adapter) -> None:
     with pytest.raises(RefusedAdapter, match="holds no tensors"):
         SlotBank(base, max_adapters=1).load(replace(plain, tensors={}))
 

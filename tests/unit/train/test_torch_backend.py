@@ -11,7 +11,7 @@ from small_base import byte_tokenizer, small_llama
 from transformers import AutoModelForCausalLM
 
 from actors.lm.adapter import read_adapter
-from actors.lm.base import BaseModel, load_base
+from actors.lm.base import LoadedBase, load_base
 from actors.train.backend import AdamParams, Label
 from actors.train.datum import Datum, normalised
 from actors.train.lora import add_lora, resolve_targets
@@ -24,7 +24,7 @@ LORA = LoraConfig(rank=4, alpha=8)
 
 
 def in_float64(lora: LoraConfig = LORA) -> peft.PeftModel:
-    base = BaseModel("small", small_llama(torch.float64), byte_tokenizer(), "digest")
+    base = LoadedBase("small", small_llama(torch.float64), byte_tokenizer(), "digest")
     model = add_lora(base, lora, seed=3)
     torch.manual_seed(11)
     for name, parameter in model.named_parameters():
@@ -158,7 +158,7 @@ def test_another_base_and_another_lora_are_refused(datums: list[Datum], tmp_path
     TorchBackend(in_float64(), seed=0, micro_batch_tokens=64).save(
         str(tmp_path), Label("run", 1, 0)
     )
-    base = BaseModel("other", small_llama(torch.float64), byte_tokenizer(), "digest")
+    base = LoadedBase("other", small_llama(torch.float64), byte_tokenizer(), "digest")
     other = TorchBackend(add_lora(base, LORA, seed=0), seed=0, micro_batch_tokens=64)
     with pytest.raises(UserError, match="trained on small, not on other"):
         other.load(str(tmp_path))
