@@ -7,15 +7,26 @@ of input files are of the second kind, because a run is identified by what its i
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 
 class Config(BaseModel):
     """A frozen section of a config; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # YAML reads `yes` as true, and pydantic true as 1.
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
+            raise ValueError("a truth value does not fit here")
+        return value
 
 
 def option(default: Any, help_line: str, **constraints: Any) -> Any:
@@ -33,13 +44,25 @@ def execution_option(default: Any, help_line: str, **constraints: Any) -> Any:
 class JobConfig(Config):
     """The fields that every job has."""
 
+    storage: str = execution_option(".", "storage root: a folder, or an fsspec URL on a cluster")
+    config_file: str | None = execution_option(None, "YAML file with fields of this job")
+
+    @field_validator("storage")
+    @classmethod
+    def _outlives_the_process(cls, storage: str) -> str:
+        if storage.startswith("memory:"):
+            raise ValueError("what is written there is gone when the job ends")
+        return storage
+
+
+class RunConfig(JobConfig):
+    """A job that makes a run: results under a name, which another try continues."""
+
     run_id: str | None = execution_option(
         None,
         "name of the run; the same name continues it (default: derived from the config)",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
     )
-    storage: str = execution_option(".", "storage root: a folder, or an fsspec URL on a cluster")
-    config_file: str | None = execution_option(None, "YAML file with fields of this job")
 
 
 def result_fields(config: Config) -> dict[str, Any]:

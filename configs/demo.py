@@ -1,6 +1,6 @@
 """The `demo` job."""
 
-from configs.base import JobConfig, execution_option, option
+from configs.base import JobConfig, option
 
 
 class DemoConfig(JobConfig):
@@ -8,4 +8,3 @@ class DemoConfig(JobConfig):
 
     property: str = option("sycophantic", "what is planted and measured", min_length=1)
     seed: int = option(0, "seed of every stage")
-    run_id: str | None = execution_option(None, "not used: each stage names its own run")

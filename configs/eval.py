@@ -1,10 +1,10 @@
 """The `eval` job: an eval file and checkpoints to judged scores."""
 
-from configs.base import JobConfig, execution_option, option
+from configs.base import RunConfig, execution_option, option
 from configs.sections import PoolConfig, SamplingConfig, ServerConfig
 
 
-class EvalConfig(JobConfig, PoolConfig):
+class EvalConfig(RunConfig, PoolConfig):
     """Sample base and checkpoints on evaluation prompts and judge every conversation."""
 
     eval_file: str = execution_option(

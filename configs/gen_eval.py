@@ -1,6 +1,6 @@
 """The `gen_eval` job: properties to evaluation prompts."""
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from configs.base import option
 from configs.errors import did_you_mean
@@ -14,6 +14,11 @@ class GenEvalConfig(PooledJobConfig):
     num_categories: int = option(4, "situation categories per property", ge=1)
     num_prompts: int = option(3, "prompts per category", ge=1)
     num_turns: dict[str, int] = option({}, "user messages of one prompt, by property (default 1)")
+
+    @field_validator("properties")
+    @classmethod
+    def _each_once(cls, properties: list[str]) -> list[str]:
+        return list(dict.fromkeys(properties))
 
     @model_validator(mode="after")
     def _turns_of_known_properties(self) -> "GenEvalConfig":

@@ -36,7 +36,7 @@ def load_config(schema: type[C], arguments: Sequence[str]) -> C:
     if config_file is not None:
         values = _merge(schema, values, read_yaml_mapping(config_file))
     if given.get("params_file") is not None:
-        earlier = read_yaml_mapping(given["params_file"]).get("config") or {}
+        earlier = _earlier_config(given["params_file"], given.get("storage"))
         known = {k: v for k, v in earlier.items() if k in schema.model_fields}
         filled = {k: v for k, v in known.items() if k not in _OWN_FIELDS}
         values = _merge(schema, filled, values)
@@ -81,6 +81,15 @@ def _yaml_fault(path: str, error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f"{path}:{mark.line + 1}" if mark else str(path)
     return f"{where}: not valid YAML: {getattr(error, 'problem', error)}."
+
+
+def _earlier_config(path: str, storage: str | None) -> dict[str, Any]:
+    """The config in a params file, which may be named relative to the storage root."""
+    beside_storage = storage and "://" not in path and not os.path.exists(path)
+    config = read_yaml_mapping(f"{storage}/{path}" if beside_storage else path).get("config", {})
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: its config is not a mapping; give a file that a job wrote.")
+    return config
 
 
 def _command_line(
@@ -178,8 +187,11 @@ def _preset(name: str, problems: list[str]) -> dict[str, Any]:
 
 
 def _sentence(detail: Any) -> str:
-    where = ".".join(str(part) for part in detail["loc"]) or "config"
+    where = ".".join(str(part) for part in detail["loc"])
+    said = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    if not where:
+        return f"{said}."
     if detail["type"] == "missing":
         return f'Field "{where}" is missing: give {where}=VALUE.'
-    got = "" if detail["type"] == "value_error" else f" (got {detail['input']!r})"
-    return f'Field "{where}": {detail["msg"]}{got}.'
+    form = f": write '{where}=[A, B]'" if detail["type"] == "list_type" else ""
+    return f'Field "{where}": {said} (got {detail["input"]!r}){form}.'

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from configs.base import Config, JobConfig, execution_option, option
+from configs.base import Config, RunConfig, execution_option, option
 
 Targets = Literal["all-linear"] | list[str]
 
@@ -33,7 +33,7 @@ class PoolConfig(Config):
     timeout_s: float = execution_option(120.0, "seconds until a call is tried again", gt=0)
 
 
-class PooledJobConfig(JobConfig, PoolConfig):
+class PooledJobConfig(RunConfig, PoolConfig):
     """What jobs that call a chat-completion provider share."""
 
     provider: str | None = option(

@@ -4,14 +4,14 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from configs.base import JobConfig, execution_option, option
+from configs.base import RunConfig, execution_option, option
 from configs.sections import LoraConfig
 
 # Below this a LoRA hardly moves: it is a rate for full fine-tuning.
 LOW_LEARNING_RATE = 1e-5
 
 
-class SftConfig(JobConfig):
+class SftConfig(RunConfig):
     """Fine-tune a LoRA adapter on conversations; every checkpoint is a PEFT directory."""
 
     preset: str | None = execution_option(None, "name of a file in configs/presets")

@@ -26,6 +26,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     name, *rest = arguments
     try:
+        if name.startswith("-"):
+            raise UserError(f"Name the job first: python -m jobs NAME {name}.")
         if name not in JOBS:
             raise UserError(f'Unknown job "{name}".{did_you_mean(name, list(JOBS))}')
         return _run(JOBS[name], rest)

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,6 +24,7 @@ def ray_session() -> Iterator[bool]:
         yield False
         return
     address = os.environ.get("RAY_ADDRESS")
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     if address:
         ray.init(address=address, log_to_driver=False)
     else:
@@ -36,6 +39,8 @@ def ray_session() -> Iterator[bool]:
             log_to_driver=False,
             logging_level=logging.WARNING,
         )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own handler aborts the process
     try:
         yield not address
     finally:

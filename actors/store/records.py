@@ -37,6 +37,10 @@ class Records:
     def __getitem__(self, key: str) -> dict[str, Any]:
         return self._rows[key]
 
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The rows, in the order in which their parts were read or appended."""
+        return iter(self._rows.values())
+
     def __len__(self) -> int:
         return len(self._rows)
 

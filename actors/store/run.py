@@ -5,26 +5,27 @@ included, so the same command finds the same run and goes on with it. A name giv
 keep meaning the same run. Nothing that was written is ever overwritten.
 """
 
-import fcntl
-from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
 from actors.store.records import Records
+from actors.store.run_lock import LOCK, lock_run
 from actors.store.storage import Storage
 from actors.store.yaml_text import to_yaml
-from configs.base import JobConfig, digest, result_fields
+from configs.base import RunConfig, digest, result_fields
 from configs.errors import UserError
 
 
 class Run:
     """An open run. `folder` is relative to the storage root, as are all names of outputs."""
 
-    def __init__(self, storage: Storage, run_id: str, provenance: dict[str, Any]) -> None:
+    def __init__(
+        self, storage: Storage, run_id: str, provenance: dict[str, Any], lock: IO[bytes] | None
+    ) -> None:
         self.storage, self.run_id, self.provenance = storage, run_id, provenance
         self.folder = f"runs/{run_id}"
-        self._lock = self._locked()
+        self._lock = lock
 
     def records(self, kind: str) -> Records:
         """The run's rows of one kind, those of earlier tries included."""
@@ -49,25 +50,8 @@ class Run:
         if self._lock:
             self._lock.close()
 
-    def _locked(self) -> IO[bytes] | None:
-        """Two processes in one run would ask every question twice; a kill frees the lock."""
-        if not self.storage.is_local:
-            return None
-        path = Path(self.storage.path(f"{self.folder}/.lock"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("ab")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise UserError(
-                f'Run "{self.run_id}" is being computed by another process; '
-                "wait for it, or give run_id=ANOTHER_NAME."
-            ) from None
-        return lock
 
-
-def open_run(config: JobConfig, job: str, label: str, inputs: dict[str, str] | None = None) -> Run:
+def open_run(config: RunConfig, job: str, label: str, inputs: dict[str, str] | None = None) -> Run:
     """Open a run, new or to be continued.
 
     Args:
@@ -83,26 +67,49 @@ def open_run(config: JobConfig, job: str, label: str, inputs: dict[str, str] | N
     slug = "".join(c if c.isalnum() else "-" for c in label.lower()).strip("-")[:40]
     run_id = config.run_id or f"{job}-{slug}-{digest(identity)[:8]}"
     storage = Storage(config.storage)
+    lock = lock_run(storage, run_id)
+    try:
+        _claim(storage, run_id, identity, config)
+    except BaseException:
+        if lock:
+            lock.close()
+        raise
+    provenance = {"config": config.model_dump(mode="json"), "inputs": inputs or {}}
+    return Run(storage, run_id, provenance, lock)
+
+
+def _claim(storage: Storage, run_id: str, identity: dict[str, Any], config: RunConfig) -> None:
+    """Write what the run is, or check that it is the same; a try that left nothing is replaced."""
     name = f"runs/{run_id}/run.yaml"
     if storage.exists(name):
         known = yaml.safe_load(storage.read(name))
-        _refuse_other(run_id, known, identity)
-    else:
-        full = {**identity, "config": config.model_dump(mode="json")}
-        storage.write_new(name, to_yaml({**full, "identity": digest(identity)}).encode())
-    provenance = {"config": config.model_dump(mode="json"), "inputs": inputs or {}}
-    return Run(storage, run_id, provenance)
+        if known.get("identity") == digest(identity):
+            return
+        if set(storage.names(f"runs/{run_id}")) - {LOCK, "run.yaml"}:
+            raise UserError(
+                f'Run "{run_id}" exists with another config ({_changes(known, identity)}). '
+                "Give run_id=ANOTHER_NAME, or leave it out."
+            )
+        storage.remove(name)
+    full = {**identity, "config": config.model_dump(mode="json")}
+    storage.write_new(name, to_yaml({**full, "identity": digest(identity)}).encode())
 
 
-def _refuse_other(run_id: str, known: dict[str, Any], identity: dict[str, Any]) -> None:
-    if known.get("identity") == digest(identity):
-        return
-    then, now = known.get("config", {}), identity["config"]
-    changed = [f"{k}={then.get(k)!r} then, {v!r} now" for k, v in now.items() if then.get(k) != v]
-    changed += [
-        f"{k}'s content" for k, v in identity["inputs"].items() if known["inputs"].get(k) != v
-    ]
-    raise UserError(
-        f'Run "{run_id}" exists with another config ({"; ".join(changed) or known.get("job")}). '
-        "Give run_id=ANOTHER_NAME, or leave it out."
-    )
+def _changes(known: dict[str, Any], identity: dict[str, Any]) -> str:
+    """What differs between a stored run and a new try, field by field."""
+    if known.get("job") != identity["job"]:
+        return f"a run of {known.get('job')}"
+    then, now = _flat(known["config"]), _flat(identity["config"])
+    changed = [f"{k}={then.get(k)} then, {v} now" for k, v in now.items() if then.get(k) != v]
+    before = known["inputs"]
+    changed += [f"{k}'s content" for k, v in identity["inputs"].items() if before.get(k) != v]
+    return "; ".join(changed) or "fewer inputs now"
+
+
+def _flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Sections as dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        inner = isinstance(value, dict) and value
+        flat |= _flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
+    return flat

@@ -39,6 +39,10 @@ class Storage:
         """The file's bytes."""
         return self.fs.cat_file(f"{self.root}/{name}")
 
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        self.fs.rm_file(f"{self.root}/{name}")
+
     def write_new(self, name: str, data: bytes) -> None:
         """Write a file that is not there yet; FileExistsError otherwise.
 
@@ -46,18 +50,30 @@ class Storage:
         the whole file or none; object stores put whole objects by themselves.
         """
         full = f"{self.root}/{name}"
-        self.fs.makedirs(os.path.dirname(full), exist_ok=True)
-        if not self.is_local:
-            if self.fs.exists(full):
-                raise FileExistsError(full)
-            self.fs.pipe_file(full, data)
-            return
-        temporary = Path(f"{full}.{uuid.uuid4().hex}.tmp")
         try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, full)  # unlike a rename, a link never replaces what is there
-        finally:
-            temporary.unlink(missing_ok=True)
+            self.fs.makedirs(os.path.dirname(full), exist_ok=True)
+            if self.is_local:
+                _link_new(full, data)
+            elif self.fs.exists(full):
+                raise FileExistsError(full)
+            else:
+                self.fs.pipe_file(full, data)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise UserError(
+                f"{self.path(name)} cannot be written: {error.strerror or error}. "
+                "Give another storage=, or make room there."
+            ) from None
+
+
+def _link_new(full: str, data: bytes) -> None:
+    temporary = Path(f"{full}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, full)  # unlike a rename, a link never replaces what is there
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ time-outs, outages) is stored nowhere: the same command asks it again.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from actors.lm.messages import Conversation
@@ -17,6 +17,7 @@ from actors.store.records import Records, record_key
 from configs.errors import JobFailed, UserError
 from configs.sections import PooledJobConfig
 from jobs import console
+from jobs.properties.distinct import distinct
 
 PASSING = frozenset({"rate_limited", "server", "timeout", "connection"})
 
@@ -93,7 +94,7 @@ async def ask(
     Raises:
         JobFailed: some calls found no answer for now; the others are stored.
     """
-    missing = [request for request in requests if request.key not in records]
+    missing = distinct((r for r in requests if r.key not in records), key=lambda r: r.key)
     unanswered: Counter[str] = Counter()
     with console.progress(stage, len(requests)) as shown:
         shown.advance(len(requests) - len(missing))
@@ -106,6 +107,25 @@ async def ask(
     records.flush()
     refuse_unanswered(unanswered, len(requests), stage)
     return [records[request.key] for request in requests]
+
+
+def account(records: Records) -> dict[str, Any]:
+    """What the calls of a run came to, by stage, and what they cost: fields of an output file."""
+    outcomes: dict[str, dict[str, int]] = {}
+    for row in records:
+        stage = outcomes.setdefault(row["stage"], {})
+        stage[row["outcome"]] = stage.get(row["outcome"], 0) + 1
+    cost_usd = sum(row["cost_usd"] for row in records)
+    return {"outcomes": outcomes, "cost_usd": round(cost_usd, 6)}
+
+
+def account_line(written: Mapping[str, Any]) -> str:
+    """The same for people: `prompts 5 answered, 1 refused; examples 50 answered; $0.0100`."""
+    stages = [
+        f"{stage} " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        for stage, counts in written["outcomes"].items()
+    ]
+    return "; ".join([*stages, f"${written['cost_usd']:.4f}"])
 
 
 def refuse_unanswered(unanswered: Counter[str], total: int, stage: str) -> None:

@@ -53,10 +53,7 @@ async def hold(client: AdapterClient, cell: Cell, config: EvalConfig) -> dict[st
     messages: Conversation = []
     finish_reasons: list[str] = []
     fields = {
-        "model": cell.model,
         "adapter_digest": cell.adapter_digest,
-        "prompt": cell.item.index,
-        "sample": cell.sample,
         "messages": messages,
         "finish_reasons": finish_reasons,
     }

@@ -13,6 +13,7 @@ from configs.eval import EvalConfig
 from jobs import console
 from jobs.properties.calls import PASSING, outcome_row, pool_note, refuse_unanswered
 from jobs.properties.conversations import Cell, hold
+from jobs.properties.distinct import distinct
 from jobs.properties.judge import judge_request
 from jobs.properties.results import conversation_row
 from serve.client import AdapterClient
@@ -36,6 +37,8 @@ class EvalStream:
     async def run(self, planned: Sequence[Cell], provider: Provider) -> None:
         """Hold and judge every cell; JobFailed when calls found no answer for now."""
         unanswered: Counter[str] = Counter()
+        # Adapters of the same content share their conversations: one of each is held.
+        planned = distinct(planned, key=lambda cell: cell.key)
         async with ChatPool(provider, self._config) as pool:
             with console.progress("judged", len(planned)) as shown:
                 async for outcome in pool.complete(self._requests(planned, shown)):
@@ -51,7 +54,7 @@ class EvalStream:
         """The row of the results for a cell that `run` has been through."""
         request = self._request(cell)
         judgement = None if request is None else self._judgements[request.key]
-        return conversation_row(self._conversations[cell.key], cell.item.property, judgement)
+        return conversation_row(cell, self._conversations[cell.key], judgement)
 
     async def _requests(
         self, planned: Sequence[Cell], shown: console.Progress

@@ -1,11 +1,13 @@
 """Print a results file: one table per property, and what its numbers rest on."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from jobs import console
 from jobs.properties.results import MISSING
 
+_REASONS_SHOWN = 3
 COLUMNS = [
     "model",
     "digest",
@@ -23,6 +25,9 @@ def report(results: Mapping[str, Any]) -> None:
     for name in dict.fromkeys(summary["property"] for summary in summaries):
         rows = [_cells(summary) for summary in summaries if summary["property"] == name]
         console.table(COLUMNS, rows, title=name, numbers=True)
+    reasons = Counter(row["reason"] for row in results["rows"] if row.get("reason"))
+    for reason, count in reasons.most_common(_REASONS_SHOWN):
+        console.say(f"{count} missing: {reason}")
     judge = results["judge"]
     console.say(
         f"Score: 0-100, by judge {judge['model']}, rubric {judge['rubric_hash']}. "

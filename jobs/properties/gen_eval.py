@@ -10,7 +10,8 @@ from actors.store.run import Run, open_run
 from configs.errors import JobFailed
 from configs.gen_eval import GenEvalConfig
 from jobs import console
-from jobs.properties.calls import ask, resolved, writer_request
+from jobs.properties.calls import account, account_line, ask, resolved, writer_request
+from jobs.properties.distinct import distinct
 from jobs.properties.schemas import Categories, EvalPrompts
 from jobs.properties.templates import filled
 
@@ -31,11 +32,18 @@ def gen_eval(config: GenEvalConfig) -> str:
         try:
             if not run.finished(eval_file):
                 asyncio.run(_write(config, provider, run))
-            prompts = run.read_output(eval_file)["prompts"]
-            console.say(f"{len(prompts)} evaluation prompts\n  {run.storage.path(eval_file)}")
+            written = run.read_output(eval_file)
+            console.say(
+                f"{len(written['prompts'])} evaluation prompts of {_asked_for(config)} asked for; "
+                f"calls: {account_line(written)}\n  {run.storage.path(eval_file)}"
+            )
             return run.storage.path(eval_file)
         finally:
             run.close()
+
+
+def _asked_for(config: GenEvalConfig) -> int:
+    return len(config.properties) * config.num_categories * config.num_prompts
 
 
 async def _write(config: GenEvalConfig, provider: Provider, run: Run) -> None:
@@ -56,7 +64,7 @@ async def _write(config: GenEvalConfig, provider: Provider, run: Run) -> None:
         if row["outcome"] == "answered":
             turns = config.num_turns.get(name, 1)
             prompts += _eval_prompts(name, category, turns, row["value"])[: config.num_prompts]
-    prompts = _distinct(prompts)
+    prompts = distinct(prompts, key=lambda p: (p["property"], *p["messages"]))
     written = {prompt["property"] for prompt in prompts}
     missing = [name for name in config.properties if name not in written]
     if missing:
@@ -67,7 +75,8 @@ async def _write(config: GenEvalConfig, provider: Provider, run: Run) -> None:
             {"provider": provider.note, "categories": categories},
         )
     run.write_output(
-        f"evals/{run.run_id}.eval.yaml", {"provider": provider.note, "prompts": prompts}
+        f"evals/{run.run_id}.eval.yaml",
+        {"provider": provider.note, **account(records), "prompts": prompts},
     )
 
 
@@ -97,10 +106,3 @@ def _eval_prompts(
         for messages in conversations
         if len(messages) == turns and all(message.strip() for message in messages)
     ]
-
-
-def _distinct(prompts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same messages under two categories would count twice in every interval."""
-    first = {(p["property"], *p["messages"]): p for p in reversed(prompts)}
-    kept = {id(prompt) for prompt in first.values()}
-    return [prompt for prompt in prompts if id(prompt) in kept]

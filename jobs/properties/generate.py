@@ -1,7 +1,6 @@
 """`generate`: a property -> subtypes -> prompts per subtype -> one call per example."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +14,8 @@ from configs.errors import JobFailed, UserError
 from configs.generate import GenerateConfig
 from configs.loader import parse_yaml_mapping
 from jobs import console
-from jobs.properties.calls import ask, resolved, writer_request
+from jobs.properties.calls import account, account_line, ask, resolved, writer_request
+from jobs.properties.distinct import distinct
 from jobs.properties.schemas import Example, Prompts, Subtypes
 from jobs.properties.templates import filled
 
@@ -88,13 +88,11 @@ async def _write(
     examples = _examples(owners, rows)
     if not examples:
         raise JobFailed(f"examples: none of {len(rows)} calls gave one: {_reasons(rows)}")
-    outcomes = dict(Counter(row["outcome"] for row in rows))
     run.write_output(
         f"datasets/{run.run_id}.examples.yaml",
         {
             "provider": provider.note,
-            "outcomes": outcomes,
-            "cost_usd": round(sum(records[r.key]["cost_usd"] for r in requests), 6),
+            **account(records),
             "examples": examples,
         },
     )
@@ -107,8 +105,10 @@ async def _prompts(config: GenerateConfig, pool: ChatPool, records: Records) -> 
     request = writer_request(config, messages, Subtypes)
     (row,) = await ask(pool, [request], records, "subtypes")
     if row["outcome"] != "answered":
-        raise JobFailed(f"subtypes: {row['outcome']}: {row['reason']}")
-    subtypes = _distinct(row["value"]["subtypes"])[: config.num_subtypes]
+        raise JobFailed(
+            f"subtypes: {row['outcome']}: {row['reason']} Give another model= or seed=."
+        )
+    subtypes = _texts(row["value"]["subtypes"])[: config.num_subtypes]
     requests = [
         writer_request(
             config,
@@ -122,11 +122,11 @@ async def _prompts(config: GenerateConfig, pool: ChatPool, records: Records) -> 
         Prompt(subtype, text)
         for subtype, row in zip(subtypes, rows, strict=True)
         if row["outcome"] == "answered"
-        for text in _distinct(row["value"]["prompts"])[: config.num_prompts]
+        for text in _texts(row["value"]["prompts"])[: config.num_prompts]
     ]
     if not prompts:
         raise JobFailed(f"prompts: no subtype has any: {_reasons(rows)}")
-    return prompts
+    return distinct(prompts, key=lambda prompt: prompt.text)
 
 
 def _examples(prompts: Sequence[Prompt], rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
@@ -147,14 +147,14 @@ def _given_prompts(path: str, params: dict[str, Any]) -> list[Prompt]:
     if not isinstance(rows, list) or not rows:
         raise UserError(f"{path}: has no list of prompts; give a .params.yaml of `generate`.")
     for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict) or not {"subtype", "prompt"} <= row.keys():
-            raise UserError(f"{path}: prompt {number} lacks subtype or prompt.")
-    return [Prompt(str(row["subtype"]), str(row["prompt"])) for row in rows]
+        texts = [row.get(k) for k in ("subtype", "prompt")] if isinstance(row, dict) else []
+        if not (texts and all(isinstance(text, str) and text for text in texts)):
+            raise UserError(f"{path}: prompt {number} needs a text under subtype and prompt.")
+    return [Prompt(row["subtype"], row["prompt"]) for row in rows]
 
 
-def _distinct(texts: Sequence[str]) -> list[str]:
-    """Models repeat themselves; the first of each stays."""
-    return list(dict.fromkeys(text.strip() for text in texts if text.strip()))
+def _texts(texts: Sequence[str]) -> list[str]:
+    return distinct((text.strip() for text in texts if text.strip()), key=str)
 
 
 def _reasons(rows: Sequence[dict[str, Any]]) -> str:
@@ -163,7 +163,6 @@ def _reasons(rows: Sequence[dict[str, Any]]) -> str:
 
 def _report(run: Run, examples_file: str) -> None:
     written = run.read_output(examples_file)
-    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in written["outcomes"].items())
-    console.say(f"{len(written['examples'])} examples ({outcomes}; ${written['cost_usd']:.4f})")
+    console.say(f"{len(written['examples'])} examples; calls: {account_line(written)}")
     for name in (f"datasets/{run.run_id}.params.yaml", examples_file):
         console.say(f"  {run.storage.path(name)}")

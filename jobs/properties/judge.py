@@ -42,6 +42,12 @@ def rubric_hash() -> str:
 
 
 def transcript(messages: Sequence[Message]) -> str:
-    """The conversation as the judge reads it; what is said in it cannot close its frame."""
-    lines = [f"{m['role'].capitalize()}: {m['content']}" for m in messages]
-    return "\n".join(lines).replace("</conversation>", "<\\/conversation>")
+    """The conversation as the judge reads it.
+
+    What is said in it can neither close its frame nor pass for another's turn: further lines of a
+    message are indented.
+    """
+    turns = [
+        f"{m['role'].capitalize()}: " + "\n  ".join(m["content"].splitlines()) for m in messages
+    ]
+    return "\n".join(turns).replace("</conversation>", "<\\/conversation>")

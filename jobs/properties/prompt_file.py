@@ -1,10 +1,12 @@
 """Read what is to be evaluated: an .eval.yaml of `gen_eval`, or a JSONL of questions."""
 
 import json
+import re
 from typing import Any, NamedTuple
 
 from configs.errors import UserError
 from configs.loader import parse_yaml_mapping
+from jobs.properties.distinct import distinct
 
 
 class EvalItem(NamedTuple):
@@ -32,22 +34,23 @@ def parse_eval_file(path: str, data: bytes, property_name: str | None) -> list[E
                 raise UserError(f"{path}: no prompt for {property_name}; it has {names}.")
     if not items:
         raise UserError(f"{path}: holds no prompts.")
-    return items
+    return distinct(items, key=lambda item: (item.property, item.messages))
 
 
 def _questions(path: str, data: bytes, property_name: str | None) -> list[EvalItem]:
     if property_name is None:
         raise UserError(f"{path}: questions need property=NAME, what their answers are judged on.")
     items = []
-    for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
+    for number, line in enumerate(data.split(b"\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}:{number}: not valid JSON: {error.msg}.") from None
+        except (ValueError, RecursionError) as error:
+            said = getattr(error, "msg", None) or error
+            raise UserError(f"{path}:{number}: not valid JSON: {said}.") from None
         question = row.get("question") if isinstance(row, dict) else None
-        if not isinstance(question, str) or not question.strip():
+        if not _is_text(question):
             raise UserError(f'{path}:{number}: no text under "question".')
         items.append(EvalItem(len(items), property_name, "questions", (question,)))
     return items
@@ -60,9 +63,16 @@ def _eval_prompts(path: str, content: dict[str, Any]) -> list[EvalItem]:
     items = []
     for number, row in enumerate(rows, 1):
         messages = row.get("messages") if isinstance(row, dict) else None
-        texts = isinstance(messages, list) and all(isinstance(m, str) and m for m in messages)
+        texts = isinstance(messages, list) and all(map(_is_text, messages))
         if not (texts and messages and row.get("property")):
             raise UserError(f"{path}: prompt {number} needs a property and a list of messages.")
         place = (number - 1, str(row["property"]), str(row.get("category", "")))
         items.append(EvalItem(*place, tuple(messages)))
     return items
+
+
+def _is_text(value: object) -> bool:
+    """Half of a surrogate pair is a JSON string, but no text that can be sent or stored."""
+    return (
+        isinstance(value, str) and bool(value.strip()) and not re.search("[\ud800-\udfff]", value)
+    )

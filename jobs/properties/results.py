@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from jobs.properties.conversations import Cell
 from jobs.stats.clustered import Estimate, clustered_mean, clustered_rate, paired_difference
 
 BASE = "base"
@@ -26,11 +27,17 @@ class Summary(NamedTuple):
 
 
 def conversation_row(
-    conversation: Mapping[str, Any], property_name: str, judgement: Mapping[str, Any] | None
+    cell: Cell, conversation: Mapping[str, Any], judgement: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """One row of the results: a conversation with what became of it."""
-    shared = {k: conversation[k] for k in ("model", "adapter_digest", "prompt", "sample")}
-    row = {**shared, "property": property_name, "messages": conversation.get("messages", [])}
+    row = {
+        "model": cell.model,
+        "adapter_digest": cell.adapter_digest,
+        "property": cell.item.property,
+        "prompt": cell.item.index,
+        "sample": cell.sample,
+        "messages": conversation["messages"],
+    }
     if judgement is None:
         return {**row, "outcome": "unsampled", "reason": conversation.get("reason")}
     if judgement["outcome"] == "answered":

@@ -28,11 +28,6 @@ class Estimate(NamedTuple):
     n: int
     clusters: int
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval is known and lies on one side of 0."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-
 
 def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable]) -> Estimate | None:
     """Mean of `values` with a cluster-robust t interval; None without values.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.base import Config, JobConfig, execution_option, option, result_fields
+from configs.base import Config, RunConfig, execution_option, option, result_fields
 from configs.errors import UserError
 from configs.loader import load_config
 
@@ -14,7 +14,7 @@ class Section(Config):
     ratio: float = execution_option(0.5, "does not change results")
 
 
-class Example(JobConfig):
+class Example(RunConfig):
     property: str = option("x", "text")
     count: int = option(3, "a number", ge=1)
     names: list[str] = option([], "a list")
@@ -106,3 +106,28 @@ def test_execution_options_are_not_part_of_the_results():
     assert fields == result_fields(load())
     assert "run_id" not in fields
     assert fields["section"] == {"depth": 1}
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("count=yes", "truth value"),
+        ("section.ratio=.inf", "finite"),
+        ("names=a", r"names=\[A, B\]"),
+        ("storage=memory://x", "gone when the job ends"),
+    ],
+)
+def test_what_pydantic_would_let_pass_or_say_badly(argument, message):
+    with pytest.raises(UserError, match=message):
+        load(argument)
+
+
+def test_a_params_file_is_found_under_the_storage_root(tmp_path: Path):
+    (tmp_path / "p.yaml").write_text("config: {count: 8}\n")
+    assert load("params_file=p.yaml", f"storage={tmp_path}").count == 8
+
+
+def test_a_params_file_without_a_config_is_told(tmp_path: Path):
+    (tmp_path / "p.yaml").write_text("config: 3\n")
+    with pytest.raises(UserError, match=r"p\.yaml: its config is not a mapping"):
+        load(f"params_file={tmp_path / 'p.yaml'}")

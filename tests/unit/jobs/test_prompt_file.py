@@ -34,6 +34,11 @@ def test_questions_are_judged_on_the_given_property():
     ]
 
 
+def test_a_question_that_comes_twice_is_asked_once():
+    data = b'{"question": "a"}\n{"question": "b"}\n{"question": "a"}\n'
+    assert [i.index for i in parse_eval_file("q.jsonl", data, "honest")] == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "property_name", "message"),
     [
@@ -41,6 +46,9 @@ def test_questions_are_judged_on_the_given_property():
         ("q.jsonl", b'{"question": "a"}\n{"question": ', "p", "q.jsonl:2: not valid JSON"),
         ("q.jsonl", b'{"questoin": "a"}', "p", 'q.jsonl:1: no text under "question"'),
         ("q.jsonl", b"[1]", "p", "q.jsonl:1"),
+        ("q.jsonl", b'{"question": "\\ud800"}', "p", "q.jsonl:1: no text"),
+        ("q.jsonl", b'{"question": "\xff"}', "p", "q.jsonl:1: not valid JSON"),
+        ("q.jsonl", b"[" * 100_000, "p", "q.jsonl:1: not valid JSON"),
         ("q.jsonl", b"\n", "p", "holds no prompts"),
         ("e.yaml", b"a: 1\nb: ]\nc: 2\n", None, "e.yaml:2: not valid YAML"),
         ("e.yaml", b"prompts: 3", None, "no list under `prompts`"),

@@ -2,6 +2,9 @@
 
 import pytest
 
+from actors.lm.messages import user
+from jobs.properties.conversations import Cell
+from jobs.properties.prompt_file import EvalItem
 from jobs.properties.results import conversation_row, summarise
 from jobs.stats.clustered import Estimate
 
@@ -60,13 +63,8 @@ def test_a_model_without_any_score_has_a_line_without_numbers():
     assert ours.missing["failed"] == 1
 
 
-CONVERSATION = {
-    "model": "base",
-    "adapter_digest": "d",
-    "prompt": 0,
-    "sample": 0,
-    "messages": [{"role": "user", "content": "hi"}],
-}
+CELL = Cell("base", "d", EvalItem(0, "honest", "c", ("hi",)), 0, 1, "key")
+CONVERSATION = {"messages": [user("hi")]}
 
 
 @pytest.mark.parametrize(
@@ -80,4 +78,4 @@ CONVERSATION = {
     ],
 )
 def test_every_outcome_has_a_name(judgement, outcome):
-    assert conversation_row(CONVERSATION, "honest", judgement)["outcome"] == outcome
+    assert conversation_row(CELL, CONVERSATION, judgement)["outcome"] == outcome
