@@ -7,7 +7,7 @@ from typing import cast
 from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
-from actors.lm.engine import Sample
+from actors.lm.engine import BASE, Sample
 from actors.lm.messages import Message
 from configs.sections import SamplingConfig
 from serve.calls import Answer, Call, Refusal
@@ -34,10 +34,17 @@ async def _sent(handle: DeploymentHandle, call: Call) -> Answer | Refusal:
 
 
 class AdapterClient:
-    """Asks a server. Many calls at once are what it is made for: the engine batches them."""
+    """Asks a server. Many calls at once are what it is made for: the engine batches them.
 
-    def __init__(self, handle: DeploymentHandle, digests: Mapping[str, str]) -> None:
-        self._handle, self._digests = handle, dict(digests)
+    `names` maps the names given at the start to `name@version`, `digests` those to contents. A
+    given name stays with its adapter, also where a newer version of that name is loaded.
+    """
+
+    def __init__(
+        self, handle: DeploymentHandle, names: Mapping[str, str], digests: Mapping[str, str]
+    ) -> None:
+        self._handle, self._names = handle, {BASE: BASE, **names}
+        self._digests = {name: digests[full] for name, full in self._names.items()}
 
     async def chat(
         self,
@@ -48,7 +55,7 @@ class AdapterClient:
     ) -> Sample:
         """The assistant's next turn. The same seed gives the same answer."""
         call = Call(
-            model=adapter,
+            model=self._names.get(adapter, adapter),
             prompt=list(messages),
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,

@@ -12,7 +12,7 @@ from ray.serve.handle import DeploymentHandle
 
 from actors.lm.adapter import Adapter
 from actors.lm.base import resolve_base_name
-from actors.lm.engine import BASE, RefusedAdapter
+from actors.lm.engine import RefusedAdapter
 from configs.errors import UserError
 from configs.sections import ServerConfig
 from serve.address import check_serves
@@ -43,9 +43,7 @@ def adapter_server(
         _shelved(base_model, adapters) as shelved,
         deployed(_replicas(base_model, server, shelved.shelf), app_name, route=None) as handle,
     ):
-        loaded = _described(handle).adapters
-        digests = {name: loaded[full] for name, full in shelved.names.items()}
-        yield AdapterClient(handle, {BASE: loaded[BASE], **digests})
+        yield AdapterClient(handle, shelved.names, _described(handle).adapters)
 
 
 @contextmanager

@@ -6,10 +6,7 @@ notes (which a kill can tear) are not relied on and do not stay.
 """
 
 import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import fsspec
@@ -22,11 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from transformers.utils import logging as transformers_logging
 
 from actors.lm.base import load_skeleton
-from actors.train.checkpoint import (
-    CHECKPOINTS,
-    SavedCheckpoint,
-    saved_checkpoints,
-)
+from actors.train.checkpoint import CHECKPOINTS, SavedCheckpoint, saved_checkpoints
 from actors.train.datum import Datum
 from actors.train.feed import Follower, start_feed
 from actors.train.lora import resolve_targets
@@ -61,7 +54,7 @@ def train_sft(
     trainer = _trainer(config, folder, arguments)
     _forget_ray_notes(folder)
     try:
-        with _interrupts_given_back(), Follower(feed, on_step):
+        with Follower(feed, on_step):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
         _raise_fault(feed)
@@ -76,6 +69,16 @@ def train_sft(
     if not saved or saved[-1].step < sft_schedule(config, len(datums)).total_steps:
         raise JobFailed("Training was interrupted; the same command continues it.")
     return saved
+
+
+class _Trainer(ray.train.torch.TorchTrainer):
+    """Ray Train's own takes over ctrl-C and exits 0; here an interrupt stays an exception.
+
+    The workers belong to the controller, which ends with the driver.
+    """
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        pass
 
 
 def _worker(arguments: dict[str, Any]) -> None:
@@ -120,13 +123,11 @@ def _report(path: str, metrics: StepMetrics) -> None:
     )
 
 
-def _trainer(
-    config: SftConfig, folder: str, arguments: dict[str, Any]
-) -> ray.train.torch.TorchTrainer:
+def _trainer(config: SftConfig, folder: str, arguments: dict[str, Any]) -> _Trainer:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", _POLL_S)
     fs, root = fsspec.core.url_to_fs(folder)
     remote = None if isinstance(fs, LocalFileSystem) else _arrow(fs)
-    return ray.train.torch.TorchTrainer(
+    return _Trainer(
         _worker,
         train_loop_config=arguments,
         scaling_config=train_v2.ScalingConfig(
@@ -160,15 +161,3 @@ def _raise_fault(feed: Any) -> None:
     if message is not None:
         raise UserError(message)
 
-
-@contextmanager
-def _interrupts_given_back() -> Iterator[None]:
-    """Ray Train takes over Ctrl-C for good; this gives it back after a fit."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

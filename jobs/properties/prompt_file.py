@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from configs.errors import UserError
 from configs.loader import parse_yaml_mapping
@@ -71,8 +71,7 @@ def _eval_prompts(path: str, content: dict[str, Any]) -> list[EvalItem]:
     return items
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     """Half of a surrogate pair is a JSON string, but no text that can be sent or stored."""
-    return (
-        isinstance(value, str) and bool(value.strip()) and not re.search("[\ud800-\udfff]", value)
-    )
+    is_text = isinstance(value, str) and value.strip()
+    return bool(is_text) and not re.search("[\ud800-\udfff]", str(value))

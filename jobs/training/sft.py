@@ -4,13 +4,14 @@ import os
 import re
 import shlex
 
-from actors.lm.base import load_tokenizer, resolve_base_name
+from actors.lm.base import load_skeleton, load_tokenizer, resolve_base_name
 from actors.store.inputs import content_digest, read_input
 from actors.store.run import Run, open_run
 from actors.store.storage import Storage
 from actors.train.checkpoint import SavedCheckpoint, saved_checkpoints
 from actors.train.data import Row, make_datums, parse_conversations, parse_examples
 from actors.train.datum import Datum
+from actors.train.lora import resolve_targets
 from actors.train.metrics import MetricsFile, StepMetrics
 from actors.train.sft_loop import sft_schedule
 from configs.errors import UserError
@@ -30,6 +31,7 @@ def train(config: SftConfig) -> list[str]:
     data, rows = _read_rows(config)
     datums = make_datums(load_tokenizer(config.base_model), rows, config.max_tokens)
     inputs = {"data": data, "base_model": resolve_base_name(config.base_model)}
+    resolve_targets(load_skeleton(config.base_model), config.lora.targets)
     run = open_run(config, "sft", data_label(config.data_path), inputs)
     try:
         folder = run.storage.path(run.folder)
@@ -83,7 +85,9 @@ def _train(config: SftConfig, datums: list[Datum], run: Run, folder: str) -> lis
             metrics.add(step)
             shown.advance(note=f"loss {step.loss:.3f}, {step.tokens_per_s:.0f} tokens/s")
 
-        saved = train_sft(config, datums, run_id=run.run_id, folder=folder, on_step=on_step)
+        # Workers have a working directory of their own: a relative base would not be found there.
+        placed = config.model_copy(update={"base_model": resolve_base_name(config.base_model)})
+        saved = train_sft(placed, datums, run_id=run.run_id, folder=folder, on_step=on_step)
     metrics.close()
     return saved
 
