@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 from actors.lm.adapter import Adapter
 from actors.lm.base import resolve_base_name
 from actors.lm.engine import RefusedAdapter
+from actors.lm.tiny import TINY, tiny_name
 from configs.errors import UserError
 from configs.sections import ServerConfig
 from serve.address import check_serves
@@ -37,11 +38,11 @@ def adapter_server(
 
     The client knows the adapters by the names given here. UserError when one cannot be served.
     """
-    app_name = f"adapters-{uuid.uuid4().hex[:8]}"
+    app_name, base = f"adapters-{uuid.uuid4().hex[:8]}", _base(base_model)
     ensure_serve()
     with (
-        _shelved(base_model, adapters) as shelved,
-        deployed(_replicas(base_model, server, shelved.shelf), app_name, route=None) as handle,
+        _shelved(base, adapters) as shelved,
+        deployed(_replicas(base, server, shelved.shelf), app_name, route=None) as handle,
     ):
         yield AdapterClient(handle, shelved.names, _described(handle).adapters)
 
@@ -60,19 +61,30 @@ def http_server(
 
     `ray_ends` says that the caller ends Ray right after the block.
     """
-    app_name = f"server-{uuid.uuid4().hex[:8]}"
-    with _shelved(base_model, adapters) as shelved, serve_over_http(host, port, ray_ends=ray_ends):
+    app_name, base = f"server-{uuid.uuid4().hex[:8]}", _base(base_model)
+    with _shelved(base, adapters) as shelved, serve_over_http(host, port, ray_ends=ray_ends):
         ingress = ray_serve.deployment(
             name="ingress",
             max_ongoing_requests=_CALLS_AT_ONCE,
             graceful_shutdown_wait_loop_s=_DRAIN_CHECK_S,
             ray_actor_options={"num_cpus": 0},
             logging_config=QUIET,
-        )(ray_serve.ingress()(Ingress)).bind(_replicas(base_model, server, shelved.shelf))
+        )(ray_serve.ingress()(Ingress)).bind(_replicas(base, server, shelved.shelf))
         with deployed(ingress, app_name, route="/"):
             described = _described(ray_serve.get_deployment_handle(_REPLICA, app_name))
             check_serves(host, port)
             yield described
+
+
+class _Base(NamedTuple):
+    name: str
+    names: list[str]  # all that mean it, beside "base"
+
+
+def _base(given: str) -> _Base:
+    """Resolved here: in a replica's directory a relative path would be another one."""
+    name = resolve_base_name(given)
+    return _Base(name, sorted({given, name, *([TINY] if name == tiny_name() else [])}))
 
 
 class _Shelved(NamedTuple):
@@ -81,10 +93,9 @@ class _Shelved(NamedTuple):
 
 
 @contextmanager
-def _shelved(base_model: str, adapters: Mapping[str, Adapter]) -> Iterator[_Shelved]:
+def _shelved(base: _Base, adapters: Mapping[str, Adapter]) -> Iterator[_Shelved]:
     """The adapters in the cluster, for whichever replica asks."""
-    base_names = sorted({base_model, resolve_base_name(base_model)})
-    shelf = start_shelf(base_names)
+    shelf = start_shelf(base.names)
     try:
         names = {name: _put(shelf, name, adapter) for name, adapter in adapters.items()}
         yield _Shelved(shelf, names)
@@ -100,7 +111,7 @@ def _put(shelf: Any, name: str, adapter: Adapter) -> str:
         raise UserError(f"adapter {getattr(error, 'cause', error)}.") from None
 
 
-def _replicas(base_model: str, server: ServerConfig, shelf: Any) -> Application:
+def _replicas(base: _Base, server: ServerConfig, shelf: Any) -> Application:
     has_gpus = server.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
     deployment = ray_serve.deployment(
         name=_REPLICA,
@@ -110,7 +121,7 @@ def _replicas(base_model: str, server: ServerConfig, shelf: Any) -> Application:
         ray_actor_options={"num_cpus": 1, "num_gpus": 1 if has_gpus else 0},
         logging_config=QUIET,
     )(Replica)
-    return deployment.bind(base_model, server, shelf)
+    return deployment.bind(base.name, base.names, server, shelf)
 
 
 def _described(replicas: DeploymentHandle) -> Description:

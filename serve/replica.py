@@ -6,7 +6,6 @@ reach the caller wrapped in Ray's own types.
 
 from typing import Any
 
-from actors.lm.base import resolve_base_name
 from actors.lm.engine import (
     BASE,
     BadRequest,
@@ -31,12 +30,13 @@ class Replica:
     again and again.
     """
 
-    async def __init__(self, base_model: str, server: ServerConfig, shelf: Any) -> None:
-        self._base_name = resolve_base_name(base_model)
-        self._base_names = sorted({base_model, self._base_name})
+    async def __init__(
+        self, base_name: str, base_names: list[str], server: ServerConfig, shelf: Any
+    ) -> None:
+        self._base_name, self._base_names = base_name, base_names
         self._problem: str | None = None
         try:
-            self._engine: TorchEngine = start_torch_engine(base_model, server)
+            self._engine: TorchEngine = start_torch_engine(base_name, server)
         except UserError as error:
             self._problem = str(error)
             return

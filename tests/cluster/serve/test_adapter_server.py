@@ -21,9 +21,10 @@ CPU = ServerConfig(device="cpu", max_adapters=4, max_batch=16, num_replicas=2)
 def test_many_conversations_over_two_replicas(
     base_model: str, adapters: dict[str, Adapter]
 ) -> None:
-    with adapter_server(base_model, adapters, CPU) as client:
-        assert client.adapters().keys() == {"base", "one", "two"}
-        assert all(client.adapters()[name] == adapters[name].digest for name in adapters)
+    given = {**adapters, "one@07": adapters["two"]}  # newer than "one", which keeps its adapter
+    with adapter_server(base_model, given, CPU) as client:
+        assert client.adapters().keys() == {"base", *given}
+        assert all(client.adapters()[name] == given[name].digest for name in given)
         asyncio.run(_ask_many(client))
         asyncio.run(_ask_wrongly(client))
         asyncio.run(_lose_a_replica(client))
@@ -34,20 +35,20 @@ async def _ask_many(client: AdapterClient) -> None:
     sampling, names = SamplingConfig(max_tokens=8), list(client.adapters())
 
     def ask(i: int):
-        return client.chat(names[i % 3], [user(f"Question {i // 3}")], sampling, seed=i)
+        return client.chat(names[i % 4], [user(f"Question {i // 4}")], sampling, seed=i)
 
     samples = await asyncio.gather(*(ask(i) for i in range(48)))
     for i, sample in enumerate(samples):
-        assert sample.adapter_digest == client.adapters()[names[i % 3]]
+        assert sample.adapter_digest == client.adapters()[names[i % 4]]
     again = await asyncio.gather(*(ask(i) for i in (0, 1, 2)))
     assert [sample.token_ids for sample in again] == [s.token_ids for s in samples[:3]]
 
 
 async def _ask_wrongly(client: AdapterClient) -> None:
-    with pytest.raises(UnknownAdapter, match="one@1, two@1") as caught:
+    with pytest.raises(UnknownAdapter, match="one@1, two@1, one@7") as caught:
         await client.chat("nobody", [user("Hello")], SamplingConfig())
     assert type(caught.value) is UnknownAdapter
-    assert caught.value.known == ["base", "one@1", "two@1"]
+    assert caught.value.known == ["base", "one@1", "two@1", "one@7"]
     with pytest.raises(BadRequest, match="context of 512 tokens"):
         await client.chat("one", [user("Hello")], SamplingConfig(max_tokens=10_000))
 
