@@ -1,9 +1,15 @@
 """Load a base model: the embedded `tiny`, a hub id, or a directory."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub.utils import logging as hub_logging
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -12,6 +18,11 @@ from configs.base import digest
 from configs.errors import UserError
 
 _SAMPLED_VALUES = 256
+# What transformers raises for files that are damaged or not what they are called.
+_UNREADABLE = (
+    OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError,
+    StrictDataclassError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,8 +36,14 @@ class LoadedBase:
 
 
 def resolve_base_name(name: str) -> str:
-    """`tiny` becomes `tiny-<digest of its recipe>`; other names stay as they are."""
-    return tiny_name() if name == TINY else name
+    """`tiny` becomes `tiny-<digest of its recipe>`, a directory its absolute real path.
+
+    Hub ids stay as they are. A worker's current directory is another one than the caller's.
+    """
+    if name in (TINY, tiny_name()):
+        return tiny_name()
+    path = os.path.expanduser(name)
+    return os.path.realpath(path) if os.path.isdir(path) else name
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -39,7 +56,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 def load_base(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> LoadedBase:
     """Load a base model in evaluation mode with frozen weights; builds `tiny` on first use."""
-    model = _from_pretrained(AutoModelForCausalLM, name, dtype=dtype)
+    model = _from_pretrained(AutoModelForCausalLM, name, dtype=dtype, use_safetensors=True)
     model = model.to(device).eval().requires_grad_(False)
     return LoadedBase(resolve_base_name(name), model, load_tokenizer(name), model_digest(model))
 
@@ -59,19 +76,44 @@ def model_digest(model: torch.nn.Module) -> str:
     rows = []
     for name, parameter in model.named_parameters():
         flat = parameter.detach().flatten()
-        sampled = flat[:: max(1, flat.numel() // _SAMPLED_VALUES)][:_SAMPLED_VALUES]
-        rows.append([name, list(parameter.shape), sampled.float().cpu().tolist()])
+        count = min(flat.numel(), _SAMPLED_VALUES)
+        places = torch.arange(count, device=flat.device) * flat.numel() // max(1, count)
+        rows.append([name, list(parameter.shape), flat[places].float().cpu().tolist()])
     return digest(rows)
 
 
 def _from_pretrained(auto: Any, name: str, **options: object) -> Any:
-    is_tiny = name in (TINY, tiny_name())
-    source = tiny_directory() if is_tiny else name
+    resolved = resolve_base_name(name)
+    if resolved != tiny_name() and _looks_like_a_path(name) and not os.path.isdir(resolved):
+        raise UserError(f'base_model="{name}": no such directory.')
+    source = tiny_directory() if resolved == tiny_name() else resolved
     try:
-        return auto.from_pretrained(source, **options)
-    except (OSError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
+        with _quiet_hub():
+            return auto.from_pretrained(source, trust_remote_code=False, **options)
+    except _UNREADABLE as error:
         raise UserError(
-            f'base_model="{name}" cannot be loaded: {first_line} Give "tiny", a directory with '
-            "a transformers model, or a hub id that this machine can reach."
+            f'base_model="{name}" cannot be loaded: {_first_line(error)}. Give "tiny", a directory '
+            "with a transformers model in safetensors, or a hub id that this machine can reach."
         ) from None
+
+
+def _looks_like_a_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    if not isinstance(error, OSError | ValueError):  # a KeyError's text is the bare key
+        text = f"{type(error).__name__}: {text}"
+    return text.partition("\n")[0].rstrip(".:")
+
+
+@contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Without the hub's lines about every retry; what it gives up on is an exception."""
+    before = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(before)

@@ -12,7 +12,7 @@ from serve.engines.torch import start_torch_engine
 
 
 def test_a_base_that_does_not_exist() -> None:
-    with pytest.raises(UserError, match=r'base_model="\./nowhere" cannot be loaded'):
+    with pytest.raises(UserError, match=r'base_model="\./nowhere": no such directory'):
         start_torch_engine("./nowhere", ServerConfig(device="cpu"))
 
 
