@@ -5,6 +5,7 @@ examples.yaml   {config, provider, examples: [{key, subtype, prompt, text}, ...]
 """
 
 import json
+import sys
 from typing import Any, NamedTuple, cast
 
 import yaml
@@ -17,6 +18,7 @@ from configs.errors import UserError
 from configs.loader import parse_yaml_mapping
 
 ROLES = ("system", "user", "assistant")
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 class Row(NamedTuple):
@@ -57,12 +59,7 @@ def parse_conversations(path: str, data: bytes) -> list[Row]:
         if not line.strip():
             continue
         where = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            problems.add(f"{where}: not valid JSON: {error.msg} at column {error.colno}.")
-            continue
-        faults = _conversation_faults(row)
+        row, faults = _row_with_faults(line)
         for fault in faults:
             problems.add(f"{where}: {fault}.")
         if not faults:
@@ -103,8 +100,14 @@ def _examples_with_lines(path: str, data: bytes) -> list[tuple[int, Any]]:
             "(datasets/*.examples.yaml), or data_file= for JSONL."
         )
     root: Any = yaml.compose(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    nodes = next(value for key, value in root.value if key.value == "examples")
-    lines = [node.start_mark.line + 1 for node in nodes.value]
+    given = [(key, value) for key, value in root.value if key.value == "examples"]
+    if not given:
+        line = next(key for key, _ in root.value if key.tag == _MERGE).start_mark.line + 1
+        raise UserError(f'{path}:{line}: "examples" comes from a merge key; write it out.')
+    if len(given) > 1:
+        line = given[1][0].start_mark.line + 1
+        raise UserError(f'{path}:{line}: "examples" stands here a second time; leave one.')
+    lines = [node.start_mark.line + 1 for node in given[0][1].value]
     return list(zip(lines, examples, strict=True))
 
 
@@ -112,10 +115,22 @@ def _example_faults(example: Any) -> list[str]:
     if not isinstance(example, dict):
         return ["an example must be a mapping with prompt and text"]
     return [
-        f'"{field}" is {"missing" if field not in example else "empty or not text"}'
+        f'"{field}" {fault if field in example else "is missing"}'
         for field in ("prompt", "text")
-        if not _is_text(example.get(field))
+        if (fault := _text_fault(example.get(field)))
     ]
+
+
+def _row_with_faults(line: str) -> tuple[Any, list[str]]:
+    try:
+        row = json.loads(line)
+        return row, _conversation_faults(row)
+    except json.JSONDecodeError as error:
+        return None, [f"not valid JSON: {error.msg} at column {error.colno}"]
+    except RecursionError:
+        return None, ["lists or mappings are nested too deeply to be read"]
+    except ValueError:  # Python's own limit, against quadratic time
+        return None, [f"an integer has more than {sys.get_int_max_str_digits()} digits"]
 
 
 def _conversation_faults(row: Any) -> list[str]:
@@ -128,8 +143,8 @@ def _conversation_faults(row: Any) -> list[str]:
         if role not in ROLES:
             faults.append(f"message {i} has role {role!r}; known: {', '.join(ROLES)}")
             continue
-        if not _is_text(message.get("content")):
-            faults.append(f"message {i} ({role}) has no text as content")
+        if fault := _text_fault(message.get("content")):
+            faults.append(f"the content of message {i} ({role}) {fault}")
         if role == "system" and i > 1:
             faults.append(f"message {i} is the system's; only the first can be")
     if not faults and messages[-1]["role"] != "assistant":
@@ -141,8 +156,15 @@ def _message(fields: dict[str, Any]) -> Message:
     return cast(Message, {"role": fields["role"], "content": fields["content"]})
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def _text_fault(value: Any) -> str | None:
+    """What keeps a value from being tokenized."""
+    if not isinstance(value, str) or not value.strip():
+        return "is empty or not text"
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        return f"has half a surrogate pair at character {error.start + 1}"
+    return None
 
 
 def _not_empty(path: str, rows: list[Row]) -> list[Row]:
