@@ -7,6 +7,7 @@ are read and written through fsspec: the storage root may be an object store.
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -76,6 +77,40 @@ def adapter_digest(config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> 
     return sha.hexdigest()
 
 
+def config_fault(config: object) -> str | None:
+    """Which field of a config cannot be used as it is, and why; None when all can.
+
+    The fields of another method than LoRA are not known here; its name is refused elsewhere.
+    """
+    if not isinstance(config, dict):
+        return "it is not a JSON object"
+    targets = config.get("target_modules")
+    if isinstance(targets, list) and not all(isinstance(name, str) for name in targets):
+        return "target_modules must be names"
+    if not isinstance(config.get("base_model_name_or_path"), str | None):
+        return "base_model_name_or_path must be a name"
+    if config.get("peft_type") != "LORA":
+        return None
+    ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
+    if not _is_rank(config.get("r")):
+        return f"r={config.get('r')} must be a whole rank of at least 1"
+    if not (isinstance(ranks, dict) and all(map(_is_rank, ranks.values()))):
+        return f"rank_pattern={ranks} must give whole ranks of at least 1"
+    if not _is_number(config.get("lora_alpha")):
+        return f"lora_alpha={config.get('lora_alpha')} must be a finite number"
+    if not (isinstance(alphas, dict) and all(map(_is_number, alphas.values()))):
+        return f"alpha_pattern={alphas} must give finite numbers"
+    return None
+
+
+def _is_rank(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def read_adapter(path: str) -> Adapter:
     """Read a PEFT directory (a folder or an fsspec URL); UserError when it is not one."""
     fs, root = fsspec.core.url_to_fs(path)
@@ -85,11 +120,13 @@ def read_adapter(path: str) -> Adapter:
         raise UserError(f"{path}: {TENSORS} is missing; only safetensors adapters are read.")
     try:
         config = json.loads(fs.cat_file(f"{root}/{CONFIG}"))
+        if fault := config_fault(config):
+            raise UserError(f"{path}: {CONFIG}: {fault}.")
         tensors = parse_tensors(fs.cat_file(f"{root}/{TENSORS}"))
         manifest = None
         if fs.exists(f"{root}/{MANIFEST}"):
             manifest = Manifest(**json.loads(fs.cat_file(f"{root}/{MANIFEST}")))
-    except (json.JSONDecodeError, SafetensorError, TypeError) as error:
+    except (ValueError, SafetensorError, TypeError) as error:
         raise UserError(f"{path}: damaged adapter directory: {error}.") from None
     adapter = Adapter(config, tensors, manifest)
     if manifest and manifest.digest != adapter.digest:

@@ -11,7 +11,7 @@ import torch
 from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 
-from actors.lm.adapter import Adapter
+from actors.lm.adapter import Adapter, config_fault
 from actors.lm.engine import RefusedAdapter
 from actors.lm.slots import SlotLinear
 
@@ -70,6 +70,8 @@ def check_modules(model: nn.Module, pairs: dict[str, LoraPair]) -> None:
 
 
 def _check_options(config: dict[str, Any]) -> None:
+    if fault := config_fault(config):
+        raise RefusedAdapter(fault)
     if config.get("peft_type") != "LORA":
         raise RefusedAdapter(f"peft_type={config.get('peft_type')} is not supported, only LORA")
     if config.get("bias", "none") != "none":

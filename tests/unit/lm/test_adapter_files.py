@@ -1,0 +1,70 @@
+"""Adapter directories that are damaged or were changed are the user's error."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from actors.lm.adapter import CONFIG, TENSORS, Manifest, read_adapter, write_adapter
+from configs.errors import UserError
+
+
+@pytest.fixture
+def folder(adapter_paths: dict[str, str], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(adapter_paths["plain"], tmp_path / "adapter"))
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [(b"\xff\xfe", "damaged"), (b"{", "damaged"), (b"[]", "not a JSON object")],
+)
+def test_a_config_that_is_none(folder: Path, content: bytes, named: str) -> None:
+    (folder / CONFIG).write_bytes(content)
+    with pytest.raises(UserError, match=f"{folder}.*{named}"):
+        read_adapter(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("r", None),
+        ("r", 0),
+        ("r", 8.0),
+        ("lora_alpha", "16"),
+        ("lora_alpha", float("nan")),
+        ("rank_pattern", {"q_proj": "2"}),
+        ("alpha_pattern", [1]),
+        ("target_modules", ["q_proj", 1]),
+        ("base_model_name_or_path", 5),
+    ],
+)
+def test_a_field_that_cannot_be_used(folder: Path, field: str, value: Any) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | {field: value}))
+    with pytest.raises(UserError, match=f"{CONFIG}: {field}"):
+        read_adapter(str(folder))
+
+
+@pytest.mark.parametrize("field", ["r", "lora_alpha"])
+def test_a_field_that_is_missing(folder: Path, field: str) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    del config[field]
+    (folder / CONFIG).write_text(json.dumps(config))
+    with pytest.raises(UserError, match=f"{CONFIG}: {field}=None"):
+        read_adapter(str(folder))
+
+
+def test_tensors_changed_after_training_are_refused(folder: Path) -> None:
+    found = read_adapter(str(folder))
+    manifest = Manifest("honest", 1, 10, "run", "base", found.digest)
+    write_adapter(str(folder), found.config, found.tensors, manifest)
+    assert read_adapter(str(folder)).manifest == manifest
+    first, *_ = found.tensors
+    changed = {**found.tensors, first: torch.nextafter(found.tensors[first], torch.tensor(9.0))}
+    save_file(changed, folder / TENSORS)
+    with pytest.raises(UserError, match="do not match its manifest's digest"):
+        read_adapter(str(folder))
