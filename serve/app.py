@@ -16,7 +16,7 @@ from serve.openai_replies import chat_reply, completion_reply, error_body, model
 from serve.openai_requests import ChatBody, CompletionBody
 from serve.registry import resolve
 
-_BAD = "invalid_request_error"
+_BAD, _CHAT = "invalid_request_error", "/v1/chat/completions"
 
 
 def build_app(handle: DeploymentHandle) -> FastAPI:
@@ -27,6 +27,7 @@ def build_app(handle: DeploymentHandle) -> FastAPI:
     app.add_exception_handler(UnknownAdapter, _unknown)
     app.add_exception_handler(BadRequest, _bad)
     app.add_exception_handler(BrokenAdapter, _broken)
+    app.add_exception_handler(Exception, _failed)
 
     async def describe() -> Description:
         return await handle.describe.remote()
@@ -50,7 +51,7 @@ def build_app(handle: DeploymentHandle) -> FastAPI:
         found = resolve(name, list(described.adapters), described.base_names)
         return card(described, found)
 
-    @app.post("/v1/chat/completions")
+    @app.post(_CHAT)
     async def chat(body: ChatBody) -> dict[str, Any]:
         return chat_reply(await ask(handle, body.call()), logprobs=body.logprobs)
 
@@ -64,7 +65,7 @@ def build_app(handle: DeploymentHandle) -> FastAPI:
 
 async def _invalid(_: Request, error: Any) -> JSONResponse:
     first = error.errors()[0]
-    # Members of a union and list positions follow the field; the client knows the field.
+    # List positions and inner fields follow the field.
     field = str(first["loc"][1]) if len(first["loc"]) > 1 else "body"
     if first["type"] == "extra_forbidden" and len(first["loc"]) == 2:
         text = f'Field "{field}" is not supported.'
@@ -72,7 +73,7 @@ async def _invalid(_: Request, error: Any) -> JSONResponse:
         field, text = "body", "The body is not valid JSON."
     else:
         place = ".".join(str(part) for part in first["loc"][1:]) or "body"
-        text = f'Field "{place}": {first["msg"]}.'
+        text = f'Field "{place}": {first["msg"].removeprefix("Value error, ")}.'
     return _answer(400, text, param=field)
 
 
@@ -84,12 +85,20 @@ async def _unknown(_: Request, error: Any) -> JSONResponse:
     return _answer(404, str(error), param="model", code="model_not_found")
 
 
-async def _bad(_: Request, error: Any) -> JSONResponse:
-    return _answer(400, f"{error}.")
+async def _bad(request: Request, error: Any) -> JSONResponse:
+    is_chat = request.url.path.endswith(_CHAT)
+    field = "messages" if is_chat and error.field == "prompt" else error.field
+    return _answer(400, f"{error}.", param=field)
 
 
 async def _broken(_: Request, error: Any) -> JSONResponse:
     return _answer(500, f"{error}.", kind="broken_adapter", param="model")
+
+
+async def _failed(_: Request, error: Any) -> JSONResponse:
+    # Starlette raises it again after this answer, so the server's log has the trace.
+    text = f"The server failed on this request ({type(error).__name__}); its log says why."
+    return _answer(500, text, kind="server_error")
 
 
 def _answer(

@@ -6,7 +6,15 @@ that means "off"; those pass.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from actors.lm.messages import Message
 from serve.calls import Call
@@ -22,27 +30,58 @@ _OFF: dict[str, tuple[Any, ...]] = {
     "parallel_tool_calls": (True, False),
     "presence_penalty": (0,),
     "response_format": ({"type": "text"},),
+    "service_tier": ("auto",),
     "store": (False,),
     "stream": (False,),
     "suffix": ("",),
-    "tool_choice": ("none",),
+    "tool_choice": ("none", "auto"),
     "tools": ([],),
     "top_logprobs": (0,),
 }
 
-Stop = str | Annotated[list[str], Field(max_length=16)]
+
+def _check_unicode(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text holds half of a surrogate pair, which is not Unicode") from None
+    return text
+
+
+def _listed_stop(stop: Any) -> Any:
+    if not isinstance(stop, str | list):
+        raise ValueError("it must be a string or a list of strings")
+    return [stop] if isinstance(stop, str) else stop
+
+
+def _listed_parts(content: Any) -> Any:
+    if not isinstance(content, str | list):
+        raise ValueError("it must be a string or a list of text parts")
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _check_one_prompt(prompt: Any) -> Any:
+    """One text or token ids: what is neither would be reported once per member of the union."""
+    if isinstance(prompt, str):
+        return _check_unicode(prompt)
+    if prompt and isinstance(prompt, list) and all(type(token) is int for token in prompt):
+        return prompt
+    raise ValueError("it must be one text or a list of token ids; send one request a prompt")
+
+
+Text = Annotated[str, AfterValidator(_check_unicode)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
-    model: str
+    model: Text
     n: int = Field(1, ge=1, le=_MAX_CHOICES)
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
-    stop: Stop = []
+    stop: Annotated[list[Text], Field(max_length=16), BeforeValidator(_listed_stop)] = []
     seed: int | None = None
-    user: str | None = None  # names the end user; answers do not depend on it
+    user: Text | None = None  # names the end user; answers do not depend on it
 
     @model_validator(mode="before")
     @classmethod
@@ -53,34 +92,31 @@ class _Body(BaseModel):
 
     @field_validator("stop")
     @classmethod
-    def _stop_as_list(cls, stop: Stop) -> list[str]:
-        stops = [stop] if isinstance(stop, str) else stop
-        if "" in stops:
+    def _check_stop(cls, stop: list[str]) -> list[str]:
+        if "" in stop:
             raise ValueError("a stop string is empty")
-        return stops
+        return stop
 
 
 class TextPart(BaseModel):
     """A part of a message; only text is understood."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class ChatMessage(BaseModel):
     """A turn of a conversation."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     role: Literal["system", "user", "assistant"]
-    content: str | list[TextPart]
+    content: Annotated[list[TextPart], BeforeValidator(_listed_parts)]
 
     def plain(self) -> Message:
         """The turn with its text in one piece."""
-        if isinstance(self.content, str):
-            return {"role": self.role, "content": self.content}
         return {"role": self.role, "content": "".join(part.text for part in self.content)}
 
 
@@ -102,7 +138,7 @@ class ChatBody(_Body):
 class CompletionBody(_Body):
     """`POST /v1/completions` with one prompt: a text or token ids."""
 
-    prompt: str | Annotated[list[int], Field(min_length=1)]
+    prompt: Annotated[str | list[int], BeforeValidator(_check_one_prompt)]
     max_tokens: int = Field(_DEFAULT_COMPLETION_TOKENS, ge=1)
     # How many alternatives to each token; 0 is the sampled tokens alone.
     logprobs: int | None = Field(None, ge=0, le=0)

@@ -15,13 +15,13 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, call: Call) -> list[int]:
             return [token for token in prompt if isinstance(token, int)]
         messages = [message for message in prompt if not isinstance(message, int)]
         if not messages:
-            raise BadRequest("there are no messages")
+            raise BadRequest("there are no messages", "prompt")
         for message in messages:
             _check_text(message["content"])
         try:
             return prompt_ids(tokenizer, messages)
         except ValueError as error:
-            raise BadRequest(str(error)) from None
+            raise BadRequest(str(error), "prompt") from None
     _check_text(prompt)
     return tokenizer(prompt)["input_ids"]
 
@@ -30,4 +30,6 @@ def _check_text(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise BadRequest("the text holds half of a surrogate pair, which is not Unicode") from None
+        raise BadRequest(
+            "the text holds half of a surrogate pair, which is not Unicode", "prompt"
+        ) from None

@@ -33,7 +33,14 @@ class BrokenAdapter(Exception):
 
 
 class BadRequest(ValueError):
-    """A request that cannot be answered as it is asked; the message names the limit it breaks."""
+    """A request that cannot be answered as it is asked; the message names the limit it breaks.
+
+    `field` is "prompt", another field of a request, or None where no single one is at fault.
+    """
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,26 +42,29 @@ def limits_of(base: LoadedBase) -> Limits:
 def check_tokens(ids: Sequence[int], extra_tokens: int, limits: Limits) -> None:
     """BadRequest unless the ids exist and they fit the context with `extra_tokens` more."""
     if not ids:
-        raise BadRequest("the prompt holds no tokens")
+        raise BadRequest("the prompt holds no tokens", "prompt")
     if not all(0 <= token < limits.vocabulary for token in ids):
-        raise BadRequest(f"token ids must lie in 0..{limits.vocabulary - 1}")
+        raise BadRequest(f"token ids must lie in 0..{limits.vocabulary - 1}", "prompt")
     if len(ids) + extra_tokens > limits.context_tokens:
         raise BadRequest(
             f"prompt ({len(ids)} tokens) and completion ({extra_tokens}) exceed the model's "
-            f"context of {limits.context_tokens} tokens"
+            f"context of {limits.context_tokens} tokens",
+            "prompt" if len(ids) >= limits.context_tokens else "max_tokens",
         )
 
 
 def check_sampling(request: SampleRequest) -> None:
     """BadRequest unless every sampling parameter is in its range."""
     if request.max_tokens < 1:
-        raise BadRequest(f"max_tokens={request.max_tokens} must be at least 1")
+        raise BadRequest(f"max_tokens={request.max_tokens} must be at least 1", "max_tokens")
     if not (math.isfinite(request.temperature) and request.temperature >= 0):
-        raise BadRequest(f"temperature={request.temperature} must be finite and at least 0")
+        raise BadRequest(
+            f"temperature={request.temperature} must be finite and at least 0", "temperature"
+        )
     if not 0 < request.top_p <= 1:
-        raise BadRequest(f"top_p={request.top_p} must lie above 0 and be at most 1")
+        raise BadRequest(f"top_p={request.top_p} must lie above 0 and be at most 1", "top_p")
     if "" in request.stop:
-        raise BadRequest("a stop string is empty")
+        raise BadRequest("a stop string is empty", "stop")
 
 
 class Row:

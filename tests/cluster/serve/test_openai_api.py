@@ -139,6 +139,7 @@ def test_an_unknown_model_is_a_404_that_lists_the_known(client: openai.OpenAI) -
         ({"tools": [{"type": "function"}]}, 'Field "tools" is not supported'),
         ({"top_k": 3}, 'Field "top_k" is not supported'),
         ({"max_tokens": 100_000}, "context of 512 tokens"),
+        ({"model": "\ud800"}, 'Field "model": the text holds half of a surrogate pair'),
         ({"temperature": -1}, "temperature"),
         ({"messages": [{"role": "user", "content": "\ud800"}]}, "surrogate"),
         ({"messages": [{"role": "user"}]}, "content"),

@@ -32,6 +32,7 @@ def test_fields_that_are_off_pass() -> None:
     off = {"stream": False, "tools": None, "frequency_penalty": 0, "logit_bias": {}, "stop": None}
     assert _chat(**off) == _chat()
     assert _chat(response_format={"type": "text"}) == _chat()
+    assert _chat(tool_choice="auto", service_tier="auto", temperature=1) == _chat()
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,15 @@ def test_fields_that_are_off_pass() -> None:
         ("top_logprobs", 3),
         ("response_format", {"type": "json_object"}),
         ("n", 0),
+        ("n", True),
+        ("n", "2"),
+        ("temperature", "0.5"),
+        ("seed", True),
+        ("logprobs", 1),
+        ("stop", ["x"] * 17),
+        ("stop", 5),
+        ("stop", "\ud800"),
+        ("model", "\ud800"),
         ("n", 10**9),
         ("temperature", float("nan")),
         ("temperature", -1),
@@ -58,16 +68,21 @@ def test_fields_that_are_off_pass() -> None:
 def test_what_is_refused_names_its_field(field: str, value: Any) -> None:
     with pytest.raises(ValidationError) as caught:
         _chat(**{field: value})
-    assert caught.value.errors()[0]["loc"][0] == field
+    place = caught.value.errors()[0]["loc"]
+    assert place[0] == field
+    assert "str" not in place  # a member of a union is no field
 
 
 def test_completions_take_text_or_token_ids() -> None:
     body = {"model": "m", "prompt": [5, 6], "logprobs": 0}
     call = CompletionBody.model_validate(body).call()
     assert (call.prompt, call.max_tokens, call.token_texts) == ([5, 6], 16, True)
-    for prompt in ([], ["a", "b"], [[5]], 5):
-        with pytest.raises(ValidationError):
+    for prompt in ([], ["a", "b"], ["12", "7"], [True, False], [[5]], 5):
+        with pytest.raises(ValidationError, match="one text or a list of token ids") as caught:
             CompletionBody.model_validate({"model": "m", "prompt": prompt})
+        assert [error["loc"] for error in caught.value.errors()] == [("prompt",)]
+    with pytest.raises(ValidationError, match="logprobs"):
+        CompletionBody.model_validate({"model": "m", "prompt": "x", "logprobs": False})
 
 
 def test_choices_of_neighbouring_seeds_differ() -> None:
@@ -84,6 +99,6 @@ def test_prompts_that_cannot_be_rendered_are_bad_requests() -> None:
     with pytest.raises(BadRequest, match="roles must alternate"):
         encode_prompt(strict, _chat())
     with pytest.raises(BadRequest, match="surrogate"):
-        encode_prompt(byte_tokenizer(), _chat(messages=[{"role": "user", "content": "\ud800"}]))
+        encode_prompt(byte_tokenizer(), Call("m", [{"role": "user", "content": "\ud800"}]))
     with pytest.raises(BadRequest, match="surrogate"):
         encode_prompt(byte_tokenizer(), Call("m", "\ud800"))
