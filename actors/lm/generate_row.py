@@ -81,13 +81,14 @@ class Row:
         self.token_ids: list[int] = []
         self._logprobs: list[float] = []
         self._finish_reason: Literal["stop", "length"] | None = None
+        self.abandoned = False  # set by whoever no longer wants the answer, in any thread
         longest = max((len(stop.encode()) for stop in request.stop), default=0)
         self._window_tokens = longest + _WINDOW_SLACK_TOKENS
 
     @property
     def done(self) -> bool:
         """Whether nothing more is to be sampled."""
-        return self._finish_reason is not None
+        return self.abandoned or self._finish_reason is not None
 
     def next_draw(self) -> float:
         """The row's next uniform number; greedy rows use none."""

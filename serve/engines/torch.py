@@ -65,6 +65,7 @@ class TorchEngine:
         self._loaded = {BASE: _Loaded(BASE_SLOT, base.digest)}
         self._waiting: deque[_Waiting] = deque()
         self._batches: asyncio.Task[None] | None = None
+        self._loading = asyncio.Lock()
         # OpenMP's thread count belongs to the thread that sets it.
         self._thread = ThreadPoolExecutor(
             1, "model", initializer=torch.set_num_threads, initargs=(threads,)
@@ -73,12 +74,13 @@ class TorchEngine:
     async def load(self, name: str, adapter: Adapter) -> str:
         """Put an adapter into a slot; a name keeps its content until it is unloaded."""
         digest = adapter.digest
-        known = self._loaded.get(name)
-        if known is None:
-            slot = await self._in_thread(partial(self._bank.load, adapter))
-            self._loaded[name] = _Loaded(slot, digest)
-        elif known.digest != digest:
-            raise RefusedAdapter(f'"{name}" is already loaded with another content')
+        async with self._loading:
+            known = self._loaded.get(name)
+            if known is None:
+                slot = await self._in_thread(partial(self._bank.load, adapter))
+                self._loaded[name] = _Loaded(slot, digest)
+            elif known.digest != digest:
+                raise RefusedAdapter(f'"{name}" is already loaded with another content')
         return digest
 
     async def unload(self, name: str) -> None:
@@ -101,6 +103,7 @@ class TorchEngine:
         answers: list[asyncio.Future[Sample]] = []
         for row, one in zip(rows, found, strict=True):
             answer: asyncio.Future[Sample] = asyncio.get_running_loop().create_future()
+            answer.add_done_callback(partial(_abandon, row))
             self._waiting.append(_Waiting(row, _held(one, answer)))
             answers.append(answer)
         if self._waiting and (self._batches is None or self._batches.done()):
@@ -158,6 +161,12 @@ def _held(loaded: _Loaded, work: "asyncio.Future[T]") -> "asyncio.Future[T]":
     loaded.in_use.add(work)  # type: ignore[arg-type]
     work.add_done_callback(loaded.in_use.discard)
     return work
+
+
+def _abandon(row: Row, answer: "asyncio.Future[Sample]") -> None:
+    """A row whose caller went away frees its place in the batch."""
+    if answer.cancelled():
+        row.abandoned = True
 
 
 def _answer(answer: "asyncio.Future[Sample]", row: Row) -> None:

@@ -84,6 +84,19 @@ def test_a_seeded_row_does_not_depend_on_its_neighbours(
         torch.testing.assert_close(alone.logprobs, sample.logprobs, atol=1e-3, rtol=1e-3)
 
 
+def test_an_abandoned_row_leaves_its_batch(sampler: Sampler) -> None:
+    limits = replace(sampler.limits, end_ids=frozenset())
+    rows = [
+        Row(SampleRequest("base", [9], max_tokens=n), slot=0, adapter_digest="", limits=limits)
+        for n in (2, 400, 400, 8)
+    ]
+    running = generate(sampler.bank, rows)
+    assert next(running) is rows[0]
+    rows[1].abandoned = rows[2].abandoned = True
+    assert list(running) == [rows[3]]
+    assert [len(row.token_ids) for row in rows] == [2, 2, 2, 8]
+
+
 def test_logprobs_are_the_models_own(sampler: Sampler, base: LoadedBase) -> None:
     request = SampleRequest("base", [7, 8, 9], max_tokens=6, temperature=3.0, top_p=0.9, seed=3)
     sample = sampler([request])[0]
