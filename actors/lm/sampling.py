@@ -17,7 +17,8 @@ class Draws:
     """A row's uniform numbers in [0, 1): the same seed gives the same sequence."""
 
     def __init__(self, seed: int | None) -> None:
-        self._random = random.Random(seed)
+        # Of an integer, Random takes the absolute value: -1 would repeat 1.
+        self._random = random.Random(str(seed) if seed is not None and seed < 0 else seed)
 
     def next(self) -> float:
         """The next draw."""

@@ -1,5 +1,6 @@
 """Token choice: greedy, the whole distribution, the nucleus."""
 
+import random
 from itertools import pairwise
 
 import pytest
@@ -61,7 +62,9 @@ def test_draws_repeat_with_their_seed() -> None:
         return [draws.next() for _ in range(5)]
 
     assert first(7) == first(7)
-    assert all(a != b for a, b in pairwise([first(seed) for seed in range(5)]))
+    assert all(a != b for a, b in pairwise([first(seed) for seed in range(-5, 5)]))
+    assert first(-1) == first(-1) != first(1)
+    assert first(7)[0] == random.Random(7).random()  # stored results depend on it
 
 
 def test_a_nucleus_wider_than_the_short_list_is_whole() -> None:
