@@ -41,6 +41,8 @@ def _build_into(target: Path, recipe: Recipe) -> None:
     # Torch and transformers take seconds to import; a model that is built needs neither here.
     from actors.lm.tiny.build import build
 
+    for stale in target.parent.glob(f".{target.name}-*"):  # of builds that were killed
+        shutil.rmtree(stale, ignore_errors=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         build(recipe, unfinished)

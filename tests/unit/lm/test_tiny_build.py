@@ -113,9 +113,12 @@ def test_two_processes_at_once_build_it_once(tmp_path: Path, capfd: pytest.Captu
     assert left == {SHORT.name, f"{SHORT.name}.lock"}
 
 
-def test_a_build_that_breaks_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_build_that_breaks_leaves_nothing_and_clears_what_a_killed_one_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     broken = Recipe(**{**SHORT.__dict__, "warmup_steps": 0})
+    (tmp_path / "hothouse" / f".{broken.name}-killed" / "inner").mkdir(parents=True)
     with pytest.raises(ZeroDivisionError):
         cache.tiny_directory(broken)
     assert [path.suffix for path in (tmp_path / "hothouse").iterdir()] == [".lock"]
