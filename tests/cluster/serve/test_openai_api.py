@@ -71,6 +71,7 @@ def test_chat(client: openai.OpenAI, adapters: dict[str, Adapter]) -> None:
         model="one", messages=HELLO, n=3, seed=5, max_tokens=6, temperature=0.9, logprobs=True
     )
     assert (reply.model, len(reply.choices)) == ("one@1", 3)
+    assert len({choice.message.content for choice in reply.choices}) == 3
     body = reply.to_dict()
     assert body["adapter_digest"] == adapters["one"].digest
     assert str(body["system_fingerprint"]).endswith(adapters["one"].digest[:16])
