@@ -16,6 +16,7 @@ import ray.train
 import ray.train.torch
 import ray.train.v2.api.config as train_v2
 from fsspec.implementations.local import LocalFileSystem
+from ray.train.v2.torch.torch_trainer import TorchTrainer
 from transformers.utils import logging as transformers_logging
 
 from actors.lm.base import load_skeleton
@@ -71,7 +72,7 @@ def train_sft(
     return saved
 
 
-class _Trainer(ray.train.torch.TorchTrainer):
+class _Trainer(TorchTrainer):
     """Ray Train's own takes over ctrl-C and exits 0; here an interrupt stays an exception.
 
     The workers belong to the controller, which ends with the driver.
@@ -81,8 +82,8 @@ class _Trainer(ray.train.torch.TorchTrainer):
         pass
 
 
-def _worker(arguments: dict[str, Any]) -> None:
-    """What each worker runs."""
+def worker(arguments: dict[str, Any]) -> None:
+    """What each worker runs; nothing after an error of the user's in an earlier attempt."""
     feed = arguments["feed"]
     if ray.get(feed.fault.remote()) is not None:
         return
@@ -112,6 +113,16 @@ def _worker(arguments: dict[str, Any]) -> None:
         ray.get(feed.fault.remote())  # calls arrive in order: now every step has been pushed
 
 
+def on_gpus(num_workers: int, gpus: int) -> bool:
+    """Whether the workers get a GPU each; a cluster that has GPUs, but too few, is refused."""
+    if 0 < gpus < num_workers:
+        raise UserError(
+            f"num_workers={num_workers}, but the cluster has {gpus} GPUs and every worker takes "
+            f"one; give num_workers={gpus} or less."
+        )
+    return gpus > 0
+
+
 def _report(path: str, metrics: StepMetrics) -> None:
     """Tell Ray Train of a checkpoint that already stands where it belongs; a barrier."""
     storage = ray.train.get_context().get_storage()
@@ -128,11 +139,11 @@ def _trainer(config: SftConfig, folder: str, arguments: dict[str, Any]) -> _Trai
     fs, root = fsspec.core.url_to_fs(folder)
     remote = None if isinstance(fs, LocalFileSystem) else _arrow(fs)
     return _Trainer(
-        _worker,
+        worker,
         train_loop_config=arguments,
         scaling_config=train_v2.ScalingConfig(
             num_workers=config.num_workers,
-            use_gpu=ray.cluster_resources().get("GPU", 0) >= config.num_workers,
+            use_gpu=on_gpus(config.num_workers, int(ray.cluster_resources().get("GPU", 0))),
         ),
         run_config=train_v2.RunConfig(
             name=CHECKPOINTS,
@@ -160,4 +171,3 @@ def _raise_fault(feed: Any) -> None:
     message = ray.get(feed.fault.remote())
     if message is not None:
         raise UserError(message)
-

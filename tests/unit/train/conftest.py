@@ -1,16 +1,15 @@
 """A small base on disk, conversations, and training in this process."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
-from small_base import byte_tokenizer, write_small_base
+from small_base import write_small_base
+from small_training import small_config, small_datums, train_in_process
 
-from actors.lm.messages import assistant, user
-from actors.train.datum import Datum, conversation_datum
-from actors.train.metrics import StepMetrics
-from actors.train.sft_process import run_sft
+from actors.train.datum import Datum
+from actors.train.metrics import OnStep, StepMetrics
 from configs.sft import SftConfig
 
 
@@ -22,49 +21,20 @@ def small_base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def datums() -> list[Datum]:
-    """Ten conversations of different lengths."""
-    tokenizer = byte_tokenizer()
-    return [
-        conversation_datum(tokenizer, [user("Q" * (i + 1)), assistant("yes " * (i % 4 + 1))])
-        for i in range(10)
-    ]
+    return small_datums(10)
 
 
 @pytest.fixture
 def sft_config(small_base: str) -> Callable[..., SftConfig]:
-    """A config for the small base; fields can be given."""
-
-    def make(**fields: object) -> SftConfig:
-        defaults = {
-            "base_model": small_base,
-            "data_file": "data.jsonl",
-            "epochs": 2,
-            "batch_size": 4,
-            "learning_rate": 1e-2,
-            "warmup_steps": 2,
-            "save_every": 2,
-            "lora": {"rank": 4, "alpha": 8, "dropout": 0.1},
-        }
-        return SftConfig.model_validate(defaults | fields)
-
-    return make
+    """A config for the small base, with dropout; fields can be given."""
+    return partial(small_config, small_base, lora={"rank": 4, "alpha": 8, "dropout": 0.1})
 
 
 @pytest.fixture
 def train_here(datums: list[Datum]) -> Callable[..., list[StepMetrics]]:
     """Run a config in this process; returns the steps that were shown."""
 
-    def train(config: SftConfig, folder: Path, **hooks: Callable[..., None]) -> list[StepMetrics]:
-        steps: list[StepMetrics] = []
-        run_sft(
-            config,
-            datums,
-            run_id="run",
-            folder=str(folder),
-            device=torch.device("cpu"),
-            on_step=hooks.get("on_step", steps.append),
-            on_saved=hooks.get("on_saved", lambda path, metrics: None),
-        )
-        return steps
+    def train(config: SftConfig, folder: Path, on_step: OnStep | None = None) -> list[StepMetrics]:
+        return train_in_process(config, datums, folder, on_step)
 
     return train

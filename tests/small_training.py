@@ -1,0 +1,63 @@
+"""Small training runs: a config, a few conversations, and the same run without Ray."""
+
+from pathlib import Path
+
+import torch
+from small_base import byte_tokenizer
+
+from actors.lm.messages import assistant, user
+from actors.train.checkpoint import SavedCheckpoint, saved_checkpoints
+from actors.train.datum import Datum, conversation_datum
+from actors.train.metrics import OnStep, StepMetrics
+from actors.train.sft_process import run_sft, share_threads
+from configs.sft import SftConfig
+
+
+def small_datums(rows: int) -> list[Datum]:
+    """Conversations of different lengths, for the byte tokenizer."""
+    tokenizer = byte_tokenizer()
+    return [
+        conversation_datum(tokenizer, [user("Q" * (i + 1)), assistant("yes " * (i % 4 + 1))])
+        for i in range(rows)
+    ]
+
+
+def small_config(base: str, **fields: object) -> SftConfig:
+    """Two epochs of batches of four, a checkpoint every two steps; fields can be given."""
+    defaults = {
+        "base_model": base,
+        "data_file": "data.jsonl",
+        "epochs": 2,
+        "batch_size": 4,
+        "learning_rate": 1e-2,
+        "warmup_steps": 2,
+        "save_every": 2,
+        "lora": {"rank": 4, "alpha": 8},
+    }
+    return SftConfig.model_validate(defaults | fields)
+
+
+def train_in_process(
+    config: SftConfig, datums: list[Datum], folder: Path, on_step: OnStep | None = None
+) -> list[StepMetrics]:
+    """Run a config in this process; returns the steps that were shown."""
+    steps: list[StepMetrics] = []
+    run_sft(
+        config,
+        datums,
+        run_id="run",
+        folder=str(folder),
+        device=torch.device("cpu"),
+        on_step=on_step or steps.append,
+        on_saved=lambda path, metrics: None,
+    )
+    return steps
+
+
+def undisturbed(config: SftConfig, datums: list[Datum], folder: Path) -> list[SavedCheckpoint]:
+    """The checkpoints of a run in this process, with as many threads as one worker has."""
+    threads = torch.get_num_threads()
+    share_threads(1)
+    train_in_process(config, datums, folder)
+    torch.set_num_threads(threads)
+    return saved_checkpoints(str(folder))
