@@ -1,6 +1,7 @@
 """Fixtures that every suite shares: the data folder, and one Ray cluster a session."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,12 +35,14 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """
     import ray
 
+    folder = f"/tmp/hothouse-test-{os.getpid()}"  # short: Unix socket paths are limited
     ray.init(
         address="local",
         num_cpus=8,
         include_dashboard=False,
-        _temp_dir=f"/tmp/hothouse-test-{os.getpid()}",  # short: Unix socket paths are limited
+        _temp_dir=folder,
         log_to_driver=False,
     )
     yield
     ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)  # a Ray that ends may still write its logs
