@@ -104,6 +104,18 @@ def test_dropout_is_on_and_repeats_at_the_same_step(datums: list[Datum]):
     assert again.forward_backward(batch, "cross_entropy") == first
 
 
+def test_dropout_differs_from_step_to_step(datums: list[Datum]):
+    batch = normalised(datums)
+    backend = TorchBackend(
+        in_float64(LoraConfig(rank=4, alpha=8, dropout=0.5)), seed=0, micro_batch_tokens=64
+    )
+    losses = []
+    for _ in range(2):
+        losses.append(backend.forward_backward(batch, "cross_entropy"))
+        backend.optim_step(AdamParams(learning_rate=0.0))
+    assert losses[0] != losses[1]
+
+
 def test_all_linear_is_every_linear_layer_but_the_head():
     assert resolve_targets(small_llama(), "all-linear") == [
         "down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj",
