@@ -10,15 +10,16 @@ from actors.lm.engine import (
     BASE,
     BadRequest,
     BrokenAdapter,
+    Engine,
+    Limits,
     RefusedAdapter,
     SampleRequest,
     UnknownAdapter,
 )
-from actors.lm.generate_row import Limits
 from configs.errors import UserError
 from configs.sections import ServerConfig
 from serve.calls import Answer, Call, Completion, Description, Refusal, choice_seed, fingerprint
-from serve.engines.torch import TorchEngine, start_torch_engine
+from serve.engines import ENGINES
 from serve.prompts import encode_prompt
 from serve.registry import resolve
 
@@ -36,7 +37,7 @@ class Replica:
         self._base_name, self._base_names = base_name, base_names
         self._problem: str | None = None
         try:
-            self._engine: TorchEngine = start_torch_engine(base_name, server)
+            self._engine: Engine = ENGINES["torch"](base_name, server)
         except UserError as error:
             self._problem = str(error)
             return

@@ -1,4 +1,4 @@
-"""The four verbs of an engine, and what goes in and out of them.
+"""The four verbs and the limits of an engine, and what goes in and out of them.
 
 Requests carry the adapter's name; replies carry its digest. `base` is the adapter with nothing
 in it. A name that is not loaded raises UnknownAdapter: nothing falls through to base.
@@ -7,6 +7,8 @@ in it. A name that is not loaded raises UnknownAdapter: nothing falls through to
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.adapter import Adapter
 
@@ -91,8 +93,23 @@ class Score:
     adapter_digest: str
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a base model can take and where its turns end."""
+
+    tokenizer: PreTrainedTokenizerBase
+    end_ids: frozenset[int]
+    context_tokens: int
+    vocabulary: int
+
+
 class Engine(Protocol):
     """What the adapter server runs on."""
+
+    @property
+    def limits(self) -> Limits:
+        """What requests must keep to, and the tokenizer that they are made with."""
+        ...
 
     async def load(self, name: str, adapter: Adapter) -> str:
         """Make `name` answerable and return its digest; RefusedAdapter when it cannot be."""

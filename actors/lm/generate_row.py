@@ -6,27 +6,16 @@ a token.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.base import LoadedBase
-from actors.lm.engine import BadRequest, BrokenAdapter, Sample, SampleRequest
+from actors.lm.engine import BadRequest, BrokenAdapter, Limits, Sample, SampleRequest
 from actors.lm.sampling import Draws
 
 # A window that starts inside a character or a word still shows the stop string whole.
 _WINDOW_SLACK_TOKENS = 8
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a base model can take and where its turns end."""
-
-    tokenizer: PreTrainedTokenizerBase
-    end_ids: frozenset[int]
-    context_tokens: int
-    vocabulary: int
 
 
 def limits_of(base: LoadedBase) -> Limits:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from actors.lm.engine import BadRequest, BrokenAdapter, Score, ScoreRequest
+from actors.lm.engine import BadRequest, BrokenAdapter, Limits, Score, ScoreRequest
 from actors.lm.generate import left_padded, positions
-from actors.lm.generate_row import Limits, check_tokens
+from actors.lm.generate_row import check_tokens
 from actors.lm.slots import group_rows
 from actors.lm.slots_bank import SlotBank
 

@@ -1,7 +1,5 @@
 """The small base, two adapters for it, and every engine that can run here."""
 
-from collections.abc import Callable
-
 import pytest
 from small_adapters import write_small_adapter
 from small_base import write_small_base
@@ -9,9 +7,7 @@ from small_base import write_small_base
 from actors.lm.adapter import Adapter, read_adapter
 from actors.lm.engine import Engine
 from configs.sections import ServerConfig
-from serve.engines.torch import start_torch_engine
-
-ENGINES: dict[str, Callable[[str, ServerConfig], Engine]] = {"torch": start_torch_engine}
+from serve.engines import ENGINES
 
 
 @pytest.fixture(scope="session")

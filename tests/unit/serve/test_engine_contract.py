@@ -1,4 +1,4 @@
-"""What every engine must do. A new engine is a line in conftest.py."""
+"""What every engine must do: each one of `serve.engines` is tested."""
 
 import asyncio
 from collections.abc import Coroutine
