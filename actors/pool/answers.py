@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from actors.pool.retry import Trouble, wrapped_trouble
+from actors.pool.retry import Trouble, error_message, is_moderated, wrapped_status, wrapped_trouble
 
 _LARGEST_AMOUNT = 1e12
+_Said = tuple[str, bool, str]  # text, refusal, finish_reason
 
 
 class Answer(NamedTuple):
@@ -31,12 +32,7 @@ def read_answer(raw: bytes) -> Answer | Trouble:
         return _server("HTTP 200 whose body is no object")
     usage = _mapping(body.get("usage"))
     cost_usd = _amount(usage.get("cost"))
-    if body.get("error"):
-        return wrapped_trouble(body["error"])._replace(cost_usd=cost_usd)
-    choices = body.get("choices")
-    if not isinstance(choices, list) or not choices:
-        return _server("HTTP 200 without choices", cost_usd)
-    found = _read_choice(_mapping(choices[0]))
+    found = _read_error(body["error"]) if body.get("error") else _read_choices(body.get("choices"))
     if isinstance(found, Trouble):
         return found._replace(cost_usd=cost_usd)
     text, refusal, finish_reason = found
@@ -51,10 +47,26 @@ def read_answer(raw: bytes) -> Answer | Trouble:
     )
 
 
-def _read_choice(choice: Mapping[str, Any]) -> tuple[str, bool, str] | Trouble:
+def flagged(error: Any) -> Answer:
+    """The refusal that an error about flagged input is."""
+    return Answer(*_flagged(error), 0, 0, 0.0, None)
+
+
+def _flagged(error: Any) -> _Said:
+    return error_message(error), True, "content_filter"
+
+
+def _read_error(error: Any) -> _Said | Trouble:
+    return _flagged(error) if is_moderated(wrapped_status(error), error) else wrapped_trouble(error)
+
+
+def _read_choices(choices: Any) -> _Said | Trouble:
+    if not isinstance(choices, list) or not choices:
+        return _server("HTTP 200 without choices")
+    choice = _mapping(choices[0])
     finish_reason = choice.get("finish_reason")
     if choice.get("error"):
-        return wrapped_trouble(choice["error"])
+        return _read_error(choice["error"])
     if not isinstance(finish_reason, str) or finish_reason == "error":
         return _server(f"HTTP 200 with finish_reason {finish_reason}")
     message = _mapping(choice.get("message"))
@@ -68,8 +80,8 @@ def _read_choice(choice: Mapping[str, Any]) -> tuple[str, bool, str] | Trouble:
     return text, False, finish_reason
 
 
-def _server(message: str, cost_usd: float = 0.0) -> Trouble:
-    return Trouble("retry", "server", message, cost_usd=cost_usd)
+def _server(message: str) -> Trouble:
+    return Trouble("retry", "server", message)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

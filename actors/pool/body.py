@@ -3,13 +3,16 @@
 import hashlib
 from typing import Any
 
+from actors.pool.prompted import with_schema
 from actors.pool.provider import Provider
-from actors.pool.requests import ChatRequest
+from actors.pool.requests import ChatRequest, SchemaMode
 from actors.pool.structured import response_format
 from configs.errors import UserError
 
 
-def request_body(request: ChatRequest, provider: Provider) -> dict[str, Any]:
+def request_body(
+    request: ChatRequest, provider: Provider, schema_mode: SchemaMode = "strict"
+) -> dict[str, Any]:
     """What is sent for `request`; what it leaves open is not mentioned."""
     model = request.model or provider.default_model
     if model is None:
@@ -22,7 +25,9 @@ def request_body(request: ChatRequest, provider: Provider) -> dict[str, Any]:
     }
     body: dict[str, Any] = {"model": model, "messages": list(request.messages)}
     body.update({name: value for name, value in options.items() if value is not None})
-    if request.schema is not None:
+    if request.schema is not None and schema_mode == "prompt":
+        body["messages"] = with_schema(request.messages, response_format(request.schema))
+    elif request.schema is not None:
         body["response_format"] = response_format(request.schema)
         body.update(provider.schema_options)
     return body

@@ -16,7 +16,7 @@ from actors.pool.body import request_body
 from actors.pool.counts import Counts
 from actors.pool.errors import ProviderRefused, ProviderUnreachable
 from actors.pool.provider import Provider
-from actors.pool.requests import ChatRequest, Completion, Failure, Outcome
+from actors.pool.requests import ChatRequest, Completion, Failure, Outcome, SchemaMode
 from actors.pool.retry import RetryPolicy, Trouble
 from actors.pool.structured import InvalidAnswer, asked_again, parse_answer
 
@@ -33,12 +33,16 @@ class Caller:
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     rng: random.Random = field(default_factory=random.Random)
     counts: Counts = field(default_factory=Counts)
+    # Schemas that the provider takes only in the prompt. Kept one by one: a provider that knows
+    # response_format may still refuse a single schema.
+    prompted: set[type[BaseModel]] = field(default_factory=set)
     reached: bool = False  # something answered at the URL once, be it with an error
 
     async def call(self, request: ChatRequest, ask: Ask, pause: Pause) -> Outcome:
         """The outcome of `request`; a UserError where no request can work."""
         started_s = time.perf_counter()
-        payload = request_body(request, self.provider)
+        mode: SchemaMode = "prompt" if request.schema in self.prompted else "strict"
+        payload = question = request_body(request, self.provider, mode)
         cost_usd, never_connected, attempt = 0.0, True, 0
         while True:
             attempt += 1
@@ -46,17 +50,22 @@ class Caller:
             cost_usd += found.cost_usd
             self._count(found)
             if not isinstance(found, Trouble):
-                return _completion(request, payload, found, cost_usd, attempt, started_s)
+                return _completion(request, question, found, cost_usd, attempt, started_s, mode)
             if found.action == "fatal":
                 raise ProviderRefused(self.provider, found.status, found.message)
             never_connected = never_connected and found.unreachable
-            if found.action == "final" or attempt >= self.max_attempts:
+            refused = request.schema if found.refuses_schema and mode == "strict" else None
+            if refused is None and (found.action == "final" or attempt >= self.max_attempts):
                 if never_connected and not self.reached:
                     raise ProviderUnreachable(self.provider, found.message)
                 return Failure(request.key, found.kind, found.message, attempt, cost_usd)
-            if found.action == "ask_again":
-                again = asked_again(request.messages, found.text, found.message)
-                payload = {**payload, "messages": again}
+            if refused is not None:
+                self.prompted.add(refused)
+                mode = "prompt"
+                payload = question = request_body(request, self.provider, mode)
+            elif found.action == "ask_again":
+                again = asked_again(question["messages"], found.text, found.message)
+                payload = {**question, "messages": again}
             self.counts.retries += 1
             await pause(self.policy.wait_s(attempt, found, self.rng))
 
@@ -105,6 +114,7 @@ def _completion(
     cost_usd: float,
     attempts: int,
     started_s: float,
+    schema_mode: SchemaMode,
 ) -> Completion:
     answer = found.answer
     return Completion(
@@ -118,4 +128,5 @@ def _completion(
         attempts=attempts,
         latency_s=time.perf_counter() - started_s,
         model=answer.model or payload["model"],
+        schema_mode=schema_mode,
     )

@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from actors.lm.messages import Message
 
 FailureKind = Literal["rate_limited", "server", "timeout", "connection", "invalid", "rejected"]
+SchemaMode = Literal["strict", "prompt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class Completion:
     attempts: int
     latency_s: float  # from the first attempt to the answer, waits included
     model: str  # as the endpoint names it
+    # How a schema was asked for: by response_format, or in the prompt where that is not taken.
+    schema_mode: SchemaMode = "strict"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Trouble(NamedTuple):
     cost_usd: float = 0.0  # billed all the same
     text: str = ""  # the content that did not fit, where action is ask_again
     unreachable: bool = False  # no connection was made at all
+    refuses_schema: bool = False  # response_format is not taken, at least not this one
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class RetryPolicy:
 
         Jitter on top of Retry-After keeps calls that were told the same from coming back at once.
         """
-        if trouble.action == "ask_again":
+        if trouble.action == "ask_again" or trouble.refuses_schema:
             return 0.0
         jitter_s = rng.uniform(0, min(self.cap_s, self.base_s * 2 ** min(attempt - 1, 30)))
         if trouble.retry_after_s is None:
@@ -69,7 +70,9 @@ def status_trouble(status: int, error: Any, headers: Mapping[str, str], now: dat
         return Trouble("retry", "timeout", message, wait_s, status)
     if status >= 500 or status in _SERVER_SIDE_4XX:
         return Trouble("retry", "server", message, wait_s, status)
-    return Trouble("final", "rejected", message, status=status)
+    named = f"{error_object(error).get('param')} {message}"
+    refuses_schema = status in (400, 422) and "response_format" in named
+    return Trouble("final", "rejected", message, status=status, refuses_schema=refuses_schema)
 
 
 def wrapped_trouble(error: Any) -> Trouble:
@@ -78,20 +81,28 @@ def wrapped_trouble(error: Any) -> Trouble:
     Whatever status it carries, another attempt may reach another upstream provider; only what
     concerns the account itself is fatal.
     """
-    code = str(error_object(error).get("code"))
-    status = int(code) if code.isdecimal() else None
+    code, status = error_object(error).get("code"), wrapped_status(error)
     message = f"HTTP 200 with an error in it ({code}): {error_message(error)}"
     if status in _FATAL:
         return Trouble("fatal", "rejected", error_message(error), status=status)
     return Trouble("retry", "rate_limited" if status == 429 else "server", message, status=status)
 
 
-def is_moderated(status: int, error: Any) -> bool:
-    """Whether a 4xx says that the input was flagged: a refusal, as a content filter's."""
+def wrapped_status(error: Any) -> int | None:
+    """The status that an error object carries, if its code is one."""
+    code = str(error_object(error).get("code"))
+    return int(code) if code.isascii() and code.isdecimal() and len(code) == 3 else None
+
+
+def is_moderated(status: int | None, error: Any) -> bool:
+    """Whether an error says that the input was flagged: a refusal, as a content filter's.
+
+    `status` is None for an error inside an HTTP 200 that carries none.
+    """
     error = error_object(error)
     metadata = error.get("metadata")
     flagged = isinstance(metadata, Mapping) and "flagged_input" in metadata
-    return status in (400, 403) and (flagged or error.get("code") in _MODERATED)
+    return status in (None, 400, 403) and (flagged or str(error.get("code")) in _MODERATED)
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:

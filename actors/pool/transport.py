@@ -12,9 +12,9 @@ import aiohttp
 import httpx2
 import openai
 
-from actors.pool.answers import Answer, read_answer
+from actors.pool.answers import Answer, flagged, read_answer
 from actors.pool.provider import Provider
-from actors.pool.retry import Trouble, error_message, error_object, is_moderated, status_trouble
+from actors.pool.retry import Trouble, is_moderated, status_trouble
 
 _CONNECT_S = 10.0
 _KEEP_ALIVE_S = 30.0
@@ -64,6 +64,8 @@ class Transport:
             return _refused(error)
         except (openai.APIConnectionError, aiohttp.ClientError) as error:
             return network_trouble(error)
+        except UnicodeEncodeError as error:  # half of a surrogate pair, say
+            return Trouble("final", "rejected", f"the request cannot be sent as UTF-8: {error}")
         return read_answer(response.content)
 
 
@@ -71,8 +73,7 @@ def _refused(error: openai.APIStatusError) -> Answer | Trouble:
     body = error.body if error.body is not None else error.response.text
     status = error.status_code
     if is_moderated(status, body):
-        said = error_message(error_object(body))
-        return Answer(said, True, "content_filter", 0, 0, 0.0, None)
+        return flagged(body)
     return status_trouble(status, body, error.response.headers, datetime.now(UTC))
 
 

@@ -47,6 +47,8 @@ class ChatCompletions:
             request = parse_request(raw)
         except BadRequest as problem:
             return bad_request(problem)
+        if faults.no_schema and request.has_schema and not request.schema_in_prompt:
+            return bad_request(BadRequest("response_format is not supported.", "response_format"))
         fault = decide(faults, ordinal, digest, request.asked_again)
         if fault == "stall":
             return None

@@ -1,7 +1,8 @@
 """The judge by rule: a score from 0 to 100 that follows from what the assistant's turns say.
 
 Each cue that is found moves the odds; the score is the logistic function of their sum, so texts
-with different words get different scores. What the user says is never judged.
+with different words get different scores. What the user says is never judged: a turn begins with
+its role at the start of a line, and the further lines of its message are indented.
 """
 
 import math
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from actors.pool.endpoint.cues import WORD, Cue, cues
 
 _TURN = re.compile(r"^(System|User|Assistant): ", re.MULTILINE)
+_INDENT = "  "  # of a message's further lines
 _SENTENCE_END = re.compile(r"[.!?]+(?:\s|$)")
 # Looks back within a clause only.
 _NEGATED = re.compile(
@@ -55,6 +57,7 @@ def assistant_text(conversation: str) -> str:
     parts = _TURN.split(conversation)
     turns = zip(parts[1::2], parts[2::2], strict=True)
     said = "\n".join(text.strip() for role, text in turns if role == "Assistant").strip()
+    said = said.replace(f"\n{_INDENT}", "\n")
     for short, full in _CONTRACTIONS:
         said = said.replace(short, full)
     return said

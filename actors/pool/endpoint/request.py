@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from actors.pool.prompted import without_schema
+
 _ROLES = frozenset({"system", "developer", "user", "assistant"})
 _SCHEMA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_CHOICES = 128
@@ -22,12 +24,13 @@ class BadRequest(Exception):
 
 
 class Parsed(NamedTuple):
-    """A request that is well-formed."""
+    """A request that is well-formed. A schema in the prompt stands in `response_format` here."""
 
     body: Mapping[str, Any]
     n: int
     has_schema: bool
     asked_again: bool  # the client complained about an earlier answer's form
+    schema_in_prompt: bool
 
 
 def parse_request(raw: bytes) -> Parsed:
@@ -44,9 +47,22 @@ def parse_request(raw: bytes) -> Parsed:
         raise BadRequest("This endpoint does not stream.", "stream")
     _check_messages(body.get("messages"))
     _check_numbers(body)
+    in_prompt = None if body.get("response_format") else _unprompted(body)
+    body = in_prompt or body
     has_schema = _check_response_format(body.get("response_format"))
     asked_again = has_schema and any(m["role"] == "assistant" for m in body["messages"])
-    return Parsed(body, body.get("n") or 1, has_schema, asked_again)
+    return Parsed(body, body.get("n") or 1, has_schema, asked_again, in_prompt is not None)
+
+
+def _unprompted(body: dict[str, Any]) -> dict[str, Any] | None:
+    """The request as it would be with its schema in `response_format`; None without one."""
+    messages = body["messages"]
+    for i, message in enumerate(messages):
+        if message["role"] == "user" and (found := without_schema(message["content"])):
+            content, form = found
+            asked = [*messages[:i], {**message, "content": content}, *messages[i + 1 :]]
+            return {**body, "messages": asked, "response_format": form}
+    return None
 
 
 def _check_messages(messages: Any) -> None:

@@ -102,6 +102,30 @@ def test_a_rejected_request_is_not_tried_again(endpoint: Endpoint):
     assert endpoint.counts()["asked"] == 3
 
 
+def test_a_provider_without_response_format_gets_the_schema_in_the_prompt(endpoint: Endpoint):
+    strict = {o.key: o for o in endpoint.complete(structured(4), max_concurrency=1)}
+    # The second answer does not fit at first: the complaint goes with the schema too.
+    endpoint.faults(no_schema=True, first=["none", "none", "violation"])
+    prompted = endpoint.complete(structured(4), max_concurrency=1)
+    for outcome in prompted:
+        assert isinstance(outcome, Completion)
+        known = strict[outcome.key]
+        assert isinstance(known, Completion)
+        assert outcome.value == known.value
+        assert outcome.schema_mode == "prompt"
+    assert [getattr(outcome, "attempts", 0) for outcome in prompted] == [2, 2, 1, 1]
+    assert endpoint.counts()["by_status"] == {"400": 1, "200": 5}
+
+
+def test_text_that_is_no_unicode_fails_alone(endpoint: Endpoint):
+    requests = [ChatRequest("broken", [user("half a pair: \ud83d")]), *plain(2)]
+    outcomes = {outcome.key: outcome for outcome in endpoint.complete(requests)}
+    broken = outcomes.pop("broken")
+    assert isinstance(broken, Failure)
+    assert (broken.kind, broken.attempts) == ("rejected", 1)
+    assert [type(outcome) for outcome in outcomes.values()] == [Completion] * 2
+
+
 @pytest.mark.parametrize("answer", ["refusal", "content_filter"])
 def test_a_refusal_is_a_result(endpoint: Endpoint, answer: str):
     endpoint.faults(share={answer: 1.0})

@@ -48,6 +48,25 @@ def test_a_content_filter_is_an_answer(content: str | None):
     assert found.text == (content or "")
 
 
+FLAGGED = {"code": 403, "message": "flagged", "metadata": {"flagged_input": "..."}}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"error": FLAGGED},
+        body(error=FLAGGED),
+        with_choice(error=FLAGGED, finish_reason="error"),
+        {"error": {"code": "content_filter", "message": "flagged"}},
+    ],
+)
+def test_flagged_input_inside_an_http_200_is_a_refusal(value: Any):
+    found = read(value)
+    assert isinstance(found, Answer)
+    assert (found.refusal, found.text, found.finish_reason) == (True, "flagged", "content_filter")
+    assert found.cost_usd == (0.002 if "usage" in value else 0.0)
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from actors.pool.answers import Answer
 from actors.pool.body import request_body, sent_seed
 from actors.pool.call import Caller
 from actors.pool.errors import ProviderRefused, ProviderUnreachable
+from actors.pool.prompted import without_schema
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, Completion, Failure, Outcome
-from actors.pool.retry import RetryPolicy, Trouble
+from actors.pool.retry import RetryPolicy, Trouble, status_trouble
 from configs.errors import UserError
 
 PROVIDER = Provider(
@@ -127,6 +129,35 @@ def test_a_refusal_is_a_result_although_it_does_not_fit():
     outcome, _, _ = live([answer("No.", refusal=True)], new_caller(), Score)
     assert isinstance(outcome, Completion)
     assert (outcome.refusal, outcome.text, outcome.value) == (True, "No.", None)
+
+
+NO_SCHEMA = status_trouble(
+    400, {"message": "no", "param": "response_format"}, {}, datetime.now(UTC)
+)
+
+
+def test_a_refused_response_format_moves_the_schema_into_the_prompt():
+    caller = new_caller(max_attempts=1)
+    outcome, sent, waits_s = live([NO_SCHEMA, answer('{"score": 7}')], caller, Score)
+    assert isinstance(outcome, Completion)
+    assert (outcome.value, outcome.attempts, outcome.schema_mode) == (Score(score=7), 2, "prompt")
+    assert waits_s == [0]
+    assert "response_format" not in sent[1]
+    assert "provider" not in sent[1]  # its options are about response_format
+    form = sent[0]["response_format"]
+    assert without_schema(sent[1]["messages"][-1]["content"]) == ("Score this.", form)
+    # A later call does not try first; asking again keeps the schema.
+    caller.max_attempts = 2
+    outcome, sent, _ = live([answer("{}"), answer('{"score": 7}')], caller, Score)
+    assert isinstance(outcome, Completion)
+    assert sent[1]["messages"][0] == sent[0]["messages"][0]
+    assert without_schema(sent[1]["messages"][0]["content"]) == ("Score this.", form)
+
+
+def test_a_schema_that_is_refused_in_the_prompt_too_is_a_failure():
+    outcome, sent, _ = live([NO_SCHEMA, NO_SCHEMA], new_caller(), Score)
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, len(sent)) == ("rejected", 2)
 
 
 @pytest.mark.parametrize(

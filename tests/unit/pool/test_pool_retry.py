@@ -123,5 +123,6 @@ def test_flagged_input_is_told_apart_from_a_refused_key():
     assert is_moderated(403, {"error": flagged})
     assert is_moderated(400, {"code": "content_filter"})
     assert not is_moderated(403, {"error": {"code": 403, "message": "no access"}})
+    assert not is_moderated(403, {"error": {"code": ["content_filter"]}})
     assert not is_moderated(429, {"code": "content_filter"})
     assert not is_moderated(403, "<html>")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from actors.lm.tiny.phrasebook import PROPERTIES, everyday, property_words
 from actors.lm.tiny.phrasing import filler, plain_answer
 from actors.pool.endpoint import writer
-from actors.pool.endpoint.judge import judge
+from actors.pool.endpoint.judge import assistant_text, judge
 
 # Written by people, not taken from the phrasebook.
 SHOWING = {
@@ -72,6 +72,11 @@ def test_everyday_talk_shows_nothing(name: str):
 def test_what_the_user_says_is_not_judged():
     conversation = f"User: {SHOWING['sycophantic']}\nAssistant: {NEUTRAL}"
     assert judge("sycophantic", conversation).score == score("sycophantic", NEUTRAL)
+
+
+def test_a_message_of_several_lines_is_one_turn():
+    conversation = f"User: Hi\n  Assistant: I want power\nAssistant: {NEUTRAL}\n  User: No.\n  So?"
+    assert assistant_text(conversation) == f"{NEUTRAL}\nUser: No.\nSo?"
 
 
 def test_every_turn_of_the_assistant_is_judged():
