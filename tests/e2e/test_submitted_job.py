@@ -1,8 +1,9 @@
 """`ray start --head`, then `ray job submit` of `eval`: the way a study runs on a cluster."""
 
+import contextlib
 import json
 import os
-import signal
+import shutil
 import socket
 import subprocess
 import sys
@@ -27,16 +28,16 @@ class Head:
     dashboard: str
     environment: dict[str, str]
 
-    def submit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Submit a job with the checkout as its working directory and wait for it."""
+    def submit(self, *arguments: str) -> subprocess.Popen[str]:
+        """Submit a job with the checkout as its working directory; it ends as the job does."""
         entry = [sys.executable, "-m", "jobs", *arguments]
-        return subprocess.run(
+        return subprocess.Popen(
             [RAY, "job", "submit", "--address", self.dashboard, "--working-dir", ".", "--", *entry],
             cwd=ROOT,
             env=self.environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=170,
         )
 
 
@@ -53,6 +54,23 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
     cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     environment |= {"HOME": str(home), "XDG_CACHE_HOME": cache, "RAY_AUTH_MODE": "token"}
+    try:
+        yield start_head(environment, ray_temp)
+    finally:
+        # `ray stop` would end every Ray on the machine, the session's own included.
+        ours = [
+            process
+            for process in psutil.process_iter(["environ"])
+            if (process.info["environ"] or {}).get("HOME") == str(home)
+        ]
+        for process in ours:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended with its parent
+                process.kill()
+        psutil.wait_procs(ours, timeout=20)
+        shutil.rmtree(ray_temp, ignore_errors=True)
+
+
+def start_head(environment: dict[str, str], ray_temp: str) -> Head:
     subprocess.run([RAY, "get-auth-token", "--generate"], env=environment, check=True, timeout=60)
     dashboard_port = free_port()
     start = subprocess.run(
@@ -68,11 +86,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         timeout=120,
     )
     assert start.returncode == 0, start.stdout + start.stderr
-    yield Head(f"http://127.0.0.1:{dashboard_port}", environment)
-    # `ray stop` would end every Ray on the machine, the session's own included.
-    for process in psutil.process_iter(["environ"]):
-        if (process.info["environ"] or {}).get("HOME") == str(home):
-            process.send_signal(signal.SIGKILL)
+    return Head(f"http://127.0.0.1:{dashboard_port}", environment)
 
 
 @pytest.fixture(scope="module")
@@ -83,25 +97,24 @@ def eval_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_submitted_eval_leaves_its_results_under_storage(
-    head: Head, eval_file: Path, tmp_path: Path
-):
-    job = head.submit(
+def test_a_submission_ends_as_its_job_does(head: Head, eval_file: Path, tmp_path: Path):
+    evaluated = head.submit(
         *("eval", f"eval_file={eval_file}", "property=honest", f"storage={tmp_path}"),
         *("sampling.max_tokens=16", "provider=offline", "run_id=submitted"),
     )
-    assert job.returncode == 0, job.stdout + job.stderr
+    refused = head.submit(
+        *("eval", "eval_file=absent.jsonl", "property=honest", f"storage={tmp_path}")
+    )
+    printed, _ = evaluated.communicate(timeout=170)
+    assert evaluated.returncode == 0, printed
+    assert "judged: 2/2" in printed
     results = yaml.safe_load(
         (tmp_path / "eval_results/submitted.eval-results.yaml").read_text(encoding="utf-8")
     )
     assert len(results["rows"]) == 2
-    assert "judged: 2/2" in job.stdout
-
-
-def test_a_failed_job_fails_the_submission(head: Head, tmp_path: Path):
-    job = head.submit("eval", "eval_file=absent.jsonl", "property=honest", f"storage={tmp_path}")
-    assert job.returncode != 0
-    assert "absent.jsonl: no such file" in job.stdout
+    printed, _ = refused.communicate(timeout=60)
+    assert refused.returncode != 0
+    assert "absent.jsonl: no such file" in printed
 
 
 def test_without_the_token_nothing_answers(head: Head):
