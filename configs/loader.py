@@ -71,6 +71,8 @@ def parse_yaml_mapping(path: str, data: bytes) -> dict[str, Any]:
         raise UserError(f"{path}: not UTF-8 text: {error}.") from None
     except yaml.YAMLError as error:
         raise UserError(_yaml_fault(path, error)) from None
+    except ValueError as error:  # the 45th of May, or a number of 5,000 digits
+        raise UserError(f"{path}: a value cannot be read: {error}.") from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: holds {type(value).__name__}, expected a mapping of fields.")
     return value
