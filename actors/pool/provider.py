@@ -1,10 +1,12 @@
 """Who answers: the embedded endpoint, OpenRouter, or any OpenAI-compatible base URL."""
 
+import ipaddress
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from actors.pool.endpoint.process import endpoint_process
 from configs.errors import UserError, did_you_mean
@@ -27,6 +29,7 @@ class Provider:
     note: str  # one line for people and for output files: who answered
     key_variable: str | None = None  # where the key comes from
     schema_options: Mapping[str, Any] = field(default_factory=dict)  # sent along with a schema
+    credentials: tuple[str, str] | None = field(default=None, repr=False)  # HTTP Basic, not the key
 
 
 @contextmanager
@@ -74,6 +77,27 @@ def _openrouter(key: str | None) -> Provider:
     )
 
 
-def _endpoint(url: str) -> Provider:
-    url = url.rstrip("/")
-    return Provider(url, url, os.environ.get(_OPENAI_KEY) or "none", None, url, _OPENAI_KEY)
+def is_loopback(url: str) -> bool:
+    """Whether the URL's host is this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _endpoint(given: str) -> Provider:
+    try:
+        parts = urlsplit(given.rstrip("/"))
+    except ValueError as error:
+        raise UserError(f"The URL given as provider= cannot be read: {error}.") from None
+    # Name, URL and note go to output files and messages: what is secret stays out of them.
+    url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    if parts.username is not None:
+        credentials = unquote(parts.username), unquote(parts.password or "")
+        return Provider(url, url, "none", None, url, credentials=credentials)
+    key = os.environ.get(_OPENAI_KEY)
+    if key and parts.scheme != "https" and not is_loopback(url):
+        note = f"{url} ({_OPENAI_KEY} is not sent over plain http to another machine)"
+        return Provider(url, url, "none", None, note)
+    return Provider(url, url, key or "none", None, url, _OPENAI_KEY)

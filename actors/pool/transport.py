@@ -4,21 +4,20 @@ The transport is aiohttp: httpx's own pool costs time quadratic in the calls tha
 """
 
 import asyncio
+import base64
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
 import openai
 
 from actors.pool.answers import Answer, flagged, read_answer
-from actors.pool.provider import Provider
+from actors.pool.provider import Provider, is_loopback
 from actors.pool.retry import Trouble, is_moderated, status_trouble
 
 _CONNECT_S = 10.0
 _KEEP_ALIVE_S = 30.0
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _NO_CONNECTION = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
@@ -35,6 +34,7 @@ class Transport:
         self._client = openai.AsyncOpenAI(
             base_url=provider.base_url,
             api_key=provider.api_key,
+            default_headers=_authorization(provider),
             max_retries=0,  # its retries would hide 429s and bill in silence
             # Only connecting has a limit of its own: the deadline below covers the whole attempt,
             # also an endpoint that sends a byte now and then.
@@ -42,7 +42,7 @@ class Transport:
             http_client=openai.DefaultAioHttpClient(
                 limits=limits,
                 # A proxy from the environment cannot reach this machine's loopback.
-                trust_env=urlsplit(provider.base_url).hostname not in _LOOPBACK,
+                trust_env=not is_loopback(provider.base_url),
             ),
         )
 
@@ -67,6 +67,14 @@ class Transport:
         except UnicodeEncodeError as error:  # half of a surrogate pair, say
             return Trouble("final", "rejected", f"the request cannot be sent as UTF-8: {error}")
         return read_answer(response.content)
+
+
+def _authorization(provider: Provider) -> dict[str, str]:
+    """The header of credentials that stood in the URL; it takes the place of the key's."""
+    if provider.credentials is None:
+        return {}
+    basic = base64.b64encode(":".join(provider.credentials).encode()).decode()
+    return {"Authorization": f"Basic {basic}"}
 
 
 def _refused(error: openai.APIStatusError) -> Answer | Trouble:

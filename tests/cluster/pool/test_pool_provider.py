@@ -1,6 +1,7 @@
 """Which provider a name opens."""
 
 import asyncio
+import base64
 
 import pytest
 from pool_endpoint import plain
@@ -54,6 +55,48 @@ def test_a_url_takes_openais_key(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
     with open_provider("http://localhost:8000/v1") as provider:
         assert provider.api_key == "sk-mine"
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("https://models.example/v1", "sk-mine"),
+        ("http://127.0.0.1:8000/v1", "sk-mine"),
+        ("http://[::1]:8000/v1", "sk-mine"),
+        ("http://models.example/v1", "none"),
+        ("http://localhost.example/v1", "none"),
+    ],
+)
+def test_the_key_is_not_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch, url: str, key: str):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+    with open_provider(url) as provider:
+        assert provider.api_key == key
+        assert ("OPENAI_API_KEY is not sent" in provider.note) == (key == "none")
+
+
+def test_credentials_in_a_url_are_sent_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+    heads: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def run() -> str:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        with open_provider(f"http://u:p%40ss@{place}") as provider:
+            async with server, ChatPool(provider) as pool:
+                _ = [outcome async for outcome in pool.complete(plain(1, model="m"))]
+        assert {provider.name, provider.note, provider.base_url} == {f"http://{place}"}
+        return repr(provider)
+
+    assert "p@ss" not in asyncio.run(run())
+    [head] = heads
+    assert f"authorization: basic {base64.b64encode(b'u:p@ss').decode()}".lower() in head.lower()
+    assert "sk-mine" not in head
 
 
 def test_an_unknown_name_is_an_error():
