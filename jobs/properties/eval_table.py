@@ -55,8 +55,9 @@ def _cells(summary: Mapping[str, Any]) -> list[str]:
 def _interval(estimate: Mapping[str, Any] | None, scale: float, form: str) -> str:
     if estimate is None:
         return "-"
-    value = format(scale * estimate["value"], form)
-    if estimate["low"] is None:
-        return value
-    low, high = (format(scale * estimate[end], form) for end in ("low", "high"))
-    return f"{value} [{low}, {high}]"
+    value, low, high = (
+        # Adding 0.0 after rounding turns -0 into 0.
+        None if estimate[end] is None else format(round(scale * estimate[end]) + 0.0, form)
+        for end in ("value", "low", "high")
+    )
+    return f"{value}" if low is None else f"{value} [{low}, {high}]"
