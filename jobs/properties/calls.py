@@ -83,6 +83,7 @@ def outcome_row(outcome: Completion | Failure) -> dict[str, Any]:
     if outcome.refusal:
         return {"outcome": "refused", "reason": outcome.text, **fields}
     value = None if outcome.value is None else outcome.value.model_dump(mode="json")
+    fields["schema_mode"] = outcome.schema_mode
     return {"outcome": "answered", "value": value, **fields}
 
 

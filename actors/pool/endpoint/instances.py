@@ -17,7 +17,13 @@ class UnsupportedSchema(ValueError):
 
 def instance(schema: Mapping[str, Any], rng: random.Random) -> Any:
     """JSON data that the schema accepts; UnsupportedSchema when it uses keywords unknown here."""
-    return _Maker(schema, rng).make(schema, 0)
+    try:
+        return _Maker(schema, rng).make(schema, 0)
+    except UnsupportedSchema:
+        raise
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # What no instance can meet: empty choices, crossed bounds, references to nowhere or itself.
+        raise UnsupportedSchema(f"No instance of the schema can be made: {error}.") from None
 
 
 class _Maker:

@@ -125,3 +125,17 @@ def test_what_cannot_be_made_up_is_named():
                                "required": ["a"]}}, "$ref": "#/$defs/a"}  # fmt: skip
     with pytest.raises(UnsupportedSchema, match="deeper"):
         instance(endless, random.Random(0))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {"$ref": "#/$defs/nowhere"},
+        {"enum": []},
+        {"type": "integer", "minimum": 3, "maximum": 1},
+    ],
+)
+def test_a_schema_without_an_instance_is_refused(schema):
+    with pytest.raises(UnsupportedSchema):
+        instance(schema, random.Random(0))
