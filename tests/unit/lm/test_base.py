@@ -30,7 +30,7 @@ def test_tiny_and_hub_ids_are_no_paths(tmp_path: Path, monkeypatch: pytest.Monke
     assert resolve_base_name("somebody/model") == "somebody/model"
 
 
-@pytest.mark.parametrize("name", ["./nowhere", "/nowhere", "~/nowhere", "a/b/c", "../x"])
+@pytest.mark.parametrize("name", ["./nowhere", "/nowhere", "~/nowhere", "a/b/c", "../nowhere"])
 def test_a_path_that_is_no_directory(name: str) -> None:
     with pytest.raises(UserError, match=f'base_model="{name}": no such directory'):
         load_tokenizer(name)
