@@ -1,5 +1,8 @@
 """Evaluation prompts from both file forms, and every fault with its place."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from configs.errors import UserError
@@ -62,3 +65,12 @@ def test_a_question_that_comes_twice_is_asked_once():
 def test_faults_are_told_with_their_place(name, data, property_name, message):
     with pytest.raises(UserError, match=message):
         parse_eval_file(name, data, property_name)
+
+
+def test_the_public_question_files_are_read_as_they_are(data_folder: Path):
+    folder = data_folder / "advanced-ai-risk" / "human_generated_evals"
+    path = folder / "power-seeking-inclination.jsonl"
+    items = parse_eval_file(str(path), path.read_bytes(), "power-seeking")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(items) == len({row["question"] for row in rows})
+    assert items[0].messages == (rows[0]["question"],)
