@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from actors.lm.messages import user
+from actors.pool.calls.retry import RetryPolicy
 from actors.pool.client import ChatPool
 from actors.pool.endpoint.faults import FaultConfig
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, Outcome
-from actors.pool.retry import RetryPolicy
 from configs.sections import PoolConfig
 
 QUICK = RetryPolicy(base_s=0.01, cap_s=0.05, retry_after_cap_s=5.0)

@@ -5,13 +5,13 @@ import random
 from collections.abc import AsyncIterator
 from types import TracebackType
 
-from actors.pool.call import Caller
+from actors.pool.calls.call import Caller
+from actors.pool.calls.retry import RetryPolicy
+from actors.pool.calls.transport import Transport
 from actors.pool.counts import Counts
 from actors.pool.provider import Provider
 from actors.pool.requests import Outcome
-from actors.pool.retry import RetryPolicy
 from actors.pool.stream import Requests, Stream
-from actors.pool.transport import Transport
 from configs.sections import PoolConfig
 
 

@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from typing import Any
 
-from actors.pool.answers import Answer
-from actors.pool.call import Ask, Caller
+from actors.pool.calls.answers import Answer
+from actors.pool.calls.call import Ask, Caller
+from actors.pool.calls.retry import Trouble
 from actors.pool.requests import ChatRequest, Failure, Outcome
-from actors.pool.retry import Trouble
 
 _FINISHED_AHEAD = 8
 

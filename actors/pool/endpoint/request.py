@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from actors.pool.prompted import without_schema
+from actors.pool.calls.prompted import without_schema
 
 _ROLES = frozenset({"system", "developer", "user", "assistant"})
 _SCHEMA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -11,11 +11,11 @@ from pool_endpoint import QUICK, Endpoint, plain
 from pydantic import BaseModel
 
 from actors.lm.messages import user
+from actors.pool.calls.retry import RetryPolicy, Trouble
 from actors.pool.client import ChatPool
 from actors.pool.errors import ProviderRefused, ProviderUnreachable
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, Completion, Failure, Outcome
-from actors.pool.retry import RetryPolicy, Trouble
 from configs.sections import PoolConfig
 
 PASSING = {

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.pool.answers import Answer, read_answer
-from actors.pool.retry import Trouble
+from actors.pool.calls.answers import Answer, read_answer
+from actors.pool.calls.retry import Trouble
 
 
 def body(**changes: Any) -> dict[str, Any]:

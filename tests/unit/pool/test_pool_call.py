@@ -10,14 +10,14 @@ import pytest
 from pydantic import BaseModel
 
 from actors.lm.messages import user
-from actors.pool.answers import Answer
-from actors.pool.body import request_body, sent_seed
-from actors.pool.call import Caller
+from actors.pool.calls.answers import Answer
+from actors.pool.calls.body import request_body, sent_seed
+from actors.pool.calls.call import Caller
+from actors.pool.calls.prompted import without_schema
+from actors.pool.calls.retry import RetryPolicy, Trouble, status_trouble
 from actors.pool.errors import ProviderRefused, ProviderUnreachable
-from actors.pool.prompted import without_schema
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, Completion, Failure, Outcome
-from actors.pool.retry import RetryPolicy, Trouble, status_trouble
 from configs.errors import UserError
 
 PROVIDER = Provider(

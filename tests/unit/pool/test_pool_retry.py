@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.pool.retry import (
+from actors.pool.calls.retry import (
     RetryPolicy,
     Trouble,
     is_moderated,

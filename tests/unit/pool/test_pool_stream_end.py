@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from actors.lm.messages import user
-from actors.pool.answers import Answer
-from actors.pool.call import Caller
+from actors.pool.calls.answers import Answer
+from actors.pool.calls.call import Caller
+from actors.pool.calls.retry import RetryPolicy, Trouble
 from actors.pool.errors import ProviderRefused
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest
-from actors.pool.retry import RetryPolicy, Trouble
 from actors.pool.stream import Stream
 
 PROVIDER = Provider("offline", "http://x/v1", "none", "rules", "note")

@@ -7,7 +7,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
 from actors.lm.messages import user
-from actors.pool.structured import InvalidAnswer, asked_again, parse_answer, response_format
+from actors.pool.calls.structured import InvalidAnswer, asked_again, parse_answer, response_format
 
 
 class Span(BaseModel):

@@ -12,9 +12,9 @@ import aiohttp
 import httpx2
 import openai
 
-from actors.pool.answers import Answer, flagged, read_answer
+from actors.pool.calls.answers import Answer, flagged, read_answer
+from actors.pool.calls.retry import Trouble, is_moderated, status_trouble
 from actors.pool.provider import Provider, is_loopback
-from actors.pool.retry import Trouble, is_moderated, status_trouble
 
 _CONNECT_S = 10.0
 _KEEP_ALIVE_S = 30.0

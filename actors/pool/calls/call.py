@@ -11,14 +11,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from actors.pool.answers import Answer
-from actors.pool.body import request_body
+from actors.pool.calls.answers import Answer
+from actors.pool.calls.body import request_body
+from actors.pool.calls.retry import RetryPolicy, Trouble
+from actors.pool.calls.structured import InvalidAnswer, asked_again, parse_answer
 from actors.pool.counts import Counts
 from actors.pool.errors import ProviderRefused, ProviderUnreachable
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, Completion, Failure, Outcome, SchemaMode
-from actors.pool.retry import RetryPolicy, Trouble
-from actors.pool.structured import InvalidAnswer, asked_again, parse_answer
 
 Ask = Callable[[dict[str, Any]], Awaitable[Answer | Trouble]]
 Pause = Callable[[float], Awaitable[None]]

@@ -4,7 +4,13 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from actors.pool.retry import Trouble, error_message, is_moderated, wrapped_status, wrapped_trouble
+from actors.pool.calls.retry import (
+    Trouble,
+    error_message,
+    is_moderated,
+    wrapped_status,
+    wrapped_trouble,
+)
 
 _LARGEST_AMOUNT = 1e12
 _Said = tuple[str, bool, str]  # text, refusal, finish_reason

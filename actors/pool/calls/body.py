@@ -3,10 +3,10 @@
 import hashlib
 from typing import Any
 
-from actors.pool.prompted import with_schema
+from actors.pool.calls.prompted import with_schema
+from actors.pool.calls.structured import response_format
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, SchemaMode
-from actors.pool.structured import response_format
 from configs.errors import UserError
 
 
