@@ -2,6 +2,7 @@
 
     UserError     what the user gave cannot be used                    exit code 2
     JobFailed     the job could not finish, what it finished is stored   exit code 1
+    └── BudgetReached   it would have cost more than it may                exit code 3
 
 Both are shown as one message without a stack trace; any other exception is a bug of ours.
 """
@@ -20,6 +21,12 @@ class JobFailed(Exception):
     """The job could not finish; what it finished is stored. Shown without a stack trace."""
 
     exit_code = 1
+
+
+class BudgetReached(JobFailed):
+    """A budget is used up; what was answered is stored, and a larger budget goes on from there."""
+
+    exit_code = 3
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

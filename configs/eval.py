@@ -1,10 +1,10 @@
 """The `eval` job: an eval file and checkpoints to judged scores."""
 
-from configs.base import RunConfig, execution_option, option
-from configs.sections import PoolConfig, SamplingConfig, ServerConfig
+from configs.base import execution_option, option
+from configs.sections import PooledConfig, SamplingConfig, ServerConfig
 
 
-class EvalConfig(RunConfig, PoolConfig):
+class EvalConfig(PooledConfig):
     """Sample base and checkpoints on evaluation prompts and judge every conversation."""
 
     eval_file: str = execution_option(
@@ -17,9 +17,6 @@ class EvalConfig(RunConfig, PoolConfig):
     num_samples: int = option(1, "conversations per prompt and checkpoint", ge=1)
     sampling: SamplingConfig = option(SamplingConfig(), "how answers are sampled")
     seed: int = option(0, "seed of sampling and judging")
-    provider: str | None = option(
-        None, "the judge's: offline, openrouter, or a base URL (default: as `generate`)"
-    )
     judge_model: str | None = option(None, "the provider's model (default: the provider's own)")
     judge_temperature: float = option(0.0, "of the judge", ge=0)
     server: ServerConfig = option(ServerConfig(), "the adapter server")

@@ -4,10 +4,10 @@ from pydantic import field_validator, model_validator
 
 from configs.base import option
 from configs.errors import did_you_mean
-from configs.sections import PooledJobConfig
+from configs.sections import WriterConfig
 
 
-class GenEvalConfig(PooledJobConfig):
+class GenEvalConfig(WriterConfig):
     """Write user messages in which a property could show."""
 
     properties: list[str] = option(..., "what is to be measured", min_length=1)

@@ -3,12 +3,12 @@
 from typing import Literal
 
 from configs.base import execution_option, option
-from configs.sections import PooledJobConfig
+from configs.sections import WriterConfig
 
 ExampleType = Literal["scenarios", "questions", "instructions"]
 
 
-class GenerateConfig(PooledJobConfig):
+class GenerateConfig(WriterConfig):
     """Write training examples that show a property."""
 
     property: str = option(..., "what the examples show, e.g. honest", min_length=1)

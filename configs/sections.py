@@ -28,17 +28,45 @@ class SamplingConfig(Config):
 class PoolConfig(Config):
     """How chat-completion calls are made. None of it changes a result."""
 
-    max_concurrency: int = execution_option(32, "calls in flight at most", ge=1)
+    max_concurrency: int = execution_option(128, "calls in flight at most", ge=1)
+    max_workers: int = execution_option(4, "processes that make calls, at most", ge=1)
     max_attempts: int = execution_option(6, "tries of one call before it fails", ge=1)
     timeout_s: float = execution_option(120.0, "seconds until a call is tried again", gt=0)
+    requests_per_minute: float | None = execution_option(
+        None, "the account's limit, where it is known", gt=0
+    )
+    tokens_per_minute: float | None = execution_option(
+        None, "the account's limit, where it is known", gt=0
+    )
+    prompt_usd_per_million: float | None = execution_option(
+        None, "price of a million prompt tokens, where the provider states none", ge=0
+    )
+    completion_usd_per_million: float | None = execution_option(
+        None, "price of a million completion tokens, where the provider states none", ge=0
+    )
 
 
-class PooledJobConfig(RunConfig, PoolConfig):
-    """What jobs that call a chat-completion provider share."""
+class PooledConfig(RunConfig):
+    """What jobs share whose calls to a chat-completion provider cost money."""
 
     provider: str | None = option(
-        None, "offline, openrouter, or a base URL (default: openrouter if its key is set)"
+        None, "offline, openrouter, replay, or a base URL (default: openrouter if its key is set)"
     )
+    budget_usd: float | None = execution_option(
+        None, "dollars that this run may cost: it stops before it would cost more", gt=0
+    )
+    study_budget_usd: float | None = execution_option(
+        None, "dollars that all runs under the storage root may cost together", gt=0
+    )
+    on_error: Literal["continue", "stop"] = execution_option(
+        "continue", "what a call that finally failed does to the others"
+    )
+    pool: PoolConfig = execution_option(PoolConfig(), "how calls are made")
+
+
+class WriterConfig(PooledConfig):
+    """What jobs share that have a model write."""
+
     model: str | None = option(None, "the provider's model (default: the provider's own)")
     temperature: float = option(1.0, "of the provider's model", ge=0)
     seed: int = option(0, "seed of every call")

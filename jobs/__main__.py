@@ -1,7 +1,7 @@
 """The one door: `python -m jobs NAME key=value ...`.
 
 Exit codes: 0 done; 1 the job could not finish (what it finished is stored); 2 bad input;
-130 stopped by the user.
+3 a budget is used up (what was answered is stored); 130 stopped by the user.
 """
 
 import signal

@@ -18,14 +18,14 @@ the others.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 
 from actors.lm.messages import Message
 
 FailureKind = Literal["rate_limited", "server", "timeout", "connection", "invalid", "rejected"]
-SchemaMode = Literal["strict", "prompt"]
+SchemaMode = Literal["strict", "json", "prompt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,14 @@ class ChatRequest:
     max_tokens: int | None = None
     seed: int | None = None
     sample: int = 0
+    top_logprobs: int | None = None  # ask for the logprobs of so many alternatives a token
+
+
+class TokenLogprob(NamedTuple):
+    """A token that was or could have been the next one."""
+
+    token: str
+    logprob: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +69,12 @@ class Completion:
     attempts: int
     latency_s: float  # from the first attempt to the answer, waits included
     model: str  # as the endpoint names it
-    # How a schema was asked for: by response_format, or in the prompt where that is not taken.
+    # How a schema was asked for: by response_format, or where that is not taken as any JSON with
+    # the schema in the prompt, or in the prompt alone.
     schema_mode: SchemaMode = "strict"
+    # The alternatives at each token of the answer; None where none were asked for or given.
+    logprobs: Sequence[Sequence[TokenLogprob]] | None = None
+    cached: bool = False  # answered from what is stored: nothing was sent, nothing was paid
 
 
 @dataclass(frozen=True, slots=True)

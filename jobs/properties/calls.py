@@ -15,17 +15,17 @@ from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, Completion, Failure
 from actors.store.records import Records, record_key
 from configs.errors import JobFailed, UserError
-from configs.sections import PooledJobConfig
+from configs.sections import WriterConfig
 from jobs import console
 from jobs.properties.distinct import distinct
 
 PASSING = frozenset({"rate_limited", "server", "timeout", "connection"})
 
 
-PooledConfig = TypeVar("PooledConfig", bound=PooledJobConfig)
+Written = TypeVar("Written", bound=WriterConfig)
 
 
-def resolved(config: PooledConfig, provider: Provider) -> PooledConfig:
+def resolved(config: Written, provider: Provider) -> Written:
     """The config with the provider and model that answer, which the environment may have chosen."""
     model = chosen_model(provider, config.model, "model")
     return config.model_copy(update={"provider": provider.name, "model": model})
@@ -40,7 +40,7 @@ def chosen_model(provider: Provider, given: str | None, field: str) -> str:
 
 
 def writer_request(
-    config: PooledJobConfig,
+    config: WriterConfig,
     messages: Conversation,
     schema: type,
     sample: int = 0,

@@ -39,7 +39,7 @@ class EvalStream:
         unanswered: Counter[str] = Counter()
         # Adapters of the same content share their conversations: one of each is held.
         planned = distinct(planned, key=lambda cell: cell.key)
-        async with ChatPool(provider, self._config) as pool:
+        async with ChatPool(provider, self._config.pool) as pool:
             with console.progress("judged", len(planned)) as shown:
                 async for outcome in pool.complete(self._requests(planned, shown)):
                     if isinstance(outcome, Failure) and outcome.kind in PASSING:

@@ -48,7 +48,7 @@ def _asked_for(config: GenEvalConfig) -> int:
 
 async def _write(config: GenEvalConfig, provider: Provider, run: Run) -> None:
     records = run.records("calls")
-    async with ChatPool(provider, config) as pool:
+    async with ChatPool(provider, config.pool) as pool:
         requests = [_categories_request(config, name) for name in config.properties]
         rows = await ask(pool, requests, records, "categories")
         categories = {

@@ -59,7 +59,7 @@ async def _write(
     config: GenerateConfig, provider: Provider, run: Run, given: list[Prompt] | None
 ) -> None:
     records = run.records("calls")
-    async with ChatPool(provider, config) as pool:
+    async with ChatPool(provider, config.pool) as pool:
         prompts = given
         if prompts is None:
             prompts = await _prompts(config, pool, records)

@@ -67,7 +67,7 @@ def test_a_checkpoint_of_another_base(tmp_path: Path, checkpoints: list[str], pr
     ("arguments", "message"),
     [
         (["provider=openrouter"], "OPENROUTER_API_KEY"),
-        (["provider=http://127.0.0.1:9/v1", "model=m", "max_attempts=1"], "127.0.0.1:9"),
+        (["provider=http://127.0.0.1:9/v1", "model=m", "pool.max_attempts=1"], "127.0.0.1:9"),
         (["provider=http://127.0.0.1:9/v1"], "give model="),
         (["provider=opnrouter"], 'Did you mean "openrouter"?'),
     ],

@@ -55,7 +55,7 @@ def test_generate_goes_on_and_pays_nothing_twice(tmp_path: Path, sent: signal.Si
     with endpoint_process(FaultConfig(latency_s=0.2, cost_usd=0.01)) as url:
         arguments = (
             *("generate", "property=honest", f"provider={url}", "model=rules"),
-            *("num_subtypes=2", "num_prompts=10", "max_concurrency=2", "run_id=r"),
+            *("num_subtypes=2", "num_prompts=10", "pool.max_concurrency=2", "run_id=r"),
         )
         process = start(tmp_path, *arguments)
         if sent == signal.SIGKILL:
@@ -86,7 +86,7 @@ def test_eval_goes_on_and_judges_nothing_twice(tmp_path: Path):
     with endpoint_process(FaultConfig(latency_s=0.4, cost_usd=0.01)) as url:
         arguments = (
             *("eval", f"eval_file={questions}", "property=honest", "sampling.max_tokens=8"),
-            *(f"provider={url}", "judge_model=rules", "max_concurrency=2", "run_id=r"),
+            *(f"provider={url}", "judge_model=rules", "pool.max_concurrency=2", "run_id=r"),
         )
         process = start(tmp_path, *arguments)
         kill_when_stored(process, tmp_path / "runs/r/judgements", 4)
