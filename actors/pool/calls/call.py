@@ -1,13 +1,12 @@
 """One call's life: ask, judge what came, wait, ask again, until there is an outcome.
 
-It knows one request and nothing of the stream around it; how to ask and how to wait are given.
+It knows one request and nothing of the stream around it; how to ask, to wait and to pay are given.
 """
 
 import random
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
@@ -16,64 +15,91 @@ from actors.pool.calls.body import request_body
 from actors.pool.calls.retry import RetryPolicy, Trouble
 from actors.pool.calls.structured import InvalidAnswer, asked_again, parse_answer
 from actors.pool.counts import Counts
-from actors.pool.errors import ProviderRefused, ProviderUnreachable
+from actors.pool.errors import provider_refused, provider_unreachable
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, Completion, Failure, Outcome, SchemaMode
 
-Ask = Callable[[dict[str, Any]], Awaitable[Answer | Trouble]]
-Pause = Callable[[float], Awaitable[None]]
+_NEXT_MODE: dict[SchemaMode, SchemaMode] = {"strict": "json", "json": "prompt"}
+
+
+class Line(Protocol):
+    """What one call needs of the world."""
+
+    async def ask(self, payload: dict[str, Any], attempt: int) -> Answer | Trouble:
+        """Attempt number `attempt` (from 1) over the wire, as soon as limits allow."""
+        ...
+
+    async def pause(self, wait_s: float) -> None:
+        """Wait before another attempt."""
+        ...
+
+    async def pay_again(self) -> None:
+        """See that one more attempt can be paid for; BudgetReached where it cannot."""
+        ...
+
+
+@dataclass(slots=True)
+class Bill:
+    """What a call has cost so far; right also when it ends with an exception."""
+
+    cost_usd: float = 0.0
+    presumed_attempts: int = 0  # may have been billed, but nobody said so: a time-out, a lost line
 
 
 @dataclass
 class Caller:
-    """What the calls of a pool share."""
+    """What the calls of a worker share."""
 
     provider: Provider
     max_attempts: int
     policy: RetryPolicy = field(default_factory=RetryPolicy)
     rng: random.Random = field(default_factory=random.Random)
     counts: Counts = field(default_factory=Counts)
-    # Schemas that the provider takes only in the prompt. Kept one by one: a provider that knows
-    # response_format may still refuse a single schema.
-    prompted: set[type[BaseModel]] = field(default_factory=set)
+    # How a schema has to be asked for, where that is not by response_format. Kept schema by
+    # schema: a provider that knows response_format may still refuse a single one.
+    modes: dict[type[BaseModel] | None, SchemaMode] = field(default_factory=dict)
     reached: bool = False  # something answered at the URL once, be it with an error
 
-    async def call(self, request: ChatRequest, ask: Ask, pause: Pause) -> Outcome:
-        """The outcome of `request`; a UserError where no request can work."""
+    async def call(
+        self, request: ChatRequest, body: dict[str, Any], line: Line, bill: Bill
+    ) -> Outcome:
+        """The outcome of `request`, whose strict body is `body`; UserError where none can work."""
         started_s = time.perf_counter()
-        mode: SchemaMode = "prompt" if request.schema in self.prompted else "strict"
-        payload = question = request_body(request, self.provider, mode)
-        cost_usd, never_connected, attempt = 0.0, True, 0
+        mode = self.modes.get(request.schema, "strict")
+        question = body if mode == "strict" else request_body(request, self.provider, mode)
+        payload, never_connected, attempt = question, True, 0
         while True:
             attempt += 1
-            found = fit(await ask(payload), request.schema)
-            cost_usd += found.cost_usd
-            self._count(found)
+            found = fit(await line.ask(payload, attempt), request.schema)
+            self._count(found, bill)
             if not isinstance(found, Trouble):
-                return _completion(request, question, found, cost_usd, attempt, started_s, mode)
+                return _completion(request, question, found, bill, attempt, started_s, mode)
             if found.action == "fatal":
-                raise ProviderRefused(self.provider, found.status, found.message)
+                raise provider_refused(self.provider, found.status, found.message)
             never_connected = never_connected and found.unreachable
-            refused = request.schema if found.refuses_schema and mode == "strict" else None
-            if refused is None and (found.action == "final" or attempt >= self.max_attempts):
+            next_mode = _NEXT_MODE.get(mode) if found.refuses_schema else None
+            if next_mode is None and (found.action == "final" or attempt >= self.max_attempts):
                 if never_connected and not self.reached:
-                    raise ProviderUnreachable(self.provider, found.message)
-                return Failure(request.key, found.kind, found.message, attempt, cost_usd)
-            if refused is not None:
-                self.prompted.add(refused)
-                mode = "prompt"
+                    raise provider_unreachable(self.provider, found.message)
+                return Failure(request.key, found.kind, found.message, attempt, bill.cost_usd)
+            if next_mode is not None:
+                self.modes[request.schema] = mode = next_mode
                 payload = question = request_body(request, self.provider, mode)
             elif found.action == "ask_again":
                 again = asked_again(question["messages"], found.text, found.message)
                 payload = {**question, "messages": again}
             self.counts.retries += 1
-            await pause(self.policy.wait_s(attempt, found, self.rng))
+            await line.pause(self.policy.wait_s(attempt, found, self.rng))
+            if bill.cost_usd or bill.presumed_attempts:
+                await line.pay_again()
 
-    def _count(self, found: "Fitted | Trouble") -> None:
+    def _count(self, found: "Fitted | Trouble", bill: Bill) -> None:
+        bill.cost_usd += found.cost_usd
         self.counts.cost_usd += found.cost_usd
         if not isinstance(found, Trouble):
             self.reached = True
             return
+        bill.presumed_attempts += found.maybe_billed
         self.reached = self.reached or found.kind not in ("connection", "timeout")
         self.counts.rate_limited += found.kind == "rate_limited"
 
@@ -111,7 +137,7 @@ def _completion(
     request: ChatRequest,
     payload: dict[str, Any],
     found: Fitted,
-    cost_usd: float,
+    bill: Bill,
     attempts: int,
     started_s: float,
     schema_mode: SchemaMode,
@@ -124,7 +150,7 @@ def _completion(
         refusal=answer.refusal,
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,
-        cost_usd=cost_usd,
+        cost_usd=bill.cost_usd,
         attempts=attempts,
         latency_s=time.perf_counter() - started_s,
         model=answer.model or payload["model"],

@@ -34,6 +34,7 @@ class Trouble(NamedTuple):
     text: str = ""  # the content that did not fit, where action is ask_again
     unreachable: bool = False  # no connection was made at all
     refuses_schema: bool = False  # response_format is not taken, at least not this one
+    maybe_billed: bool = False  # it was sent, and how it ended over there nobody knows
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,8 @@ class Transport:
                     "/chat/completions", body=payload, cast_to=httpx2.Response
                 )
         except TimeoutError:
-            return Trouble("retry", "timeout", f"no answer within {self._timeout_s:g} s")
+            message = f"no answer within {self._timeout_s:g} s"
+            return Trouble("retry", "timeout", message, maybe_billed=True)
         except openai.APIStatusError as error:
             return _refused(error)
         except (openai.APIConnectionError, aiohttp.ClientError) as error:
@@ -98,8 +99,8 @@ def network_trouble(error: BaseException) -> Trouble:
             said = str(getattr(cause, "os_error", said))
             return Trouble("retry", "connection", f"cannot connect: {said}", unreachable=True)
         if isinstance(cause, aiohttp.ClientError | OSError) and not isinstance(cause, TimeoutError):
-            return Trouble("retry", "connection", f"connection lost: {said}")
+            return Trouble("retry", "connection", f"connection lost: {said}", maybe_billed=True)
         cause = cause.__cause__
     if isinstance(error, openai.APITimeoutError):
-        return Trouble("retry", "timeout", str(error))
-    return Trouble("retry", "connection", str(error))
+        return Trouble("retry", "timeout", str(error), maybe_billed=True)
+    return Trouble("retry", "connection", str(error), maybe_billed=True)

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from actors.lm.messages import user
 from actors.pool.calls.answers import Answer
 from actors.pool.calls.body import request_body, sent_seed
-from actors.pool.calls.call import Caller
+from actors.pool.calls.call import Bill, Caller
 from actors.pool.calls.prompted import without_schema
 from actors.pool.calls.retry import RetryPolicy, Trouble, status_trouble
 from actors.pool.errors import ProviderRefused, ProviderUnreachable
@@ -47,15 +47,20 @@ def live(
     """The outcome of a request whose attempts end as `found`, what was sent, and the waits."""
     script, sent, waits_s = iter(found), [], []
 
-    async def ask(payload: dict[str, Any]) -> Answer | Trouble:
-        sent.append(payload)
-        return next(script)
+    class Scripted:
+        async def ask(self, payload: dict[str, Any], attempt: int) -> Answer | Trouble:
+            sent.append(payload)
+            return next(script)
 
-    async def pause(wait_s: float) -> None:
-        waits_s.append(wait_s)
+        async def pause(self, wait_s: float) -> None:
+            waits_s.append(wait_s)
+
+        async def pay_again(self) -> None:
+            pass
 
     request = ChatRequest("k", [user("Score this.")], schema=schema, seed=1)
-    return asyncio.run(caller.call(request, ask, pause)), sent, waits_s
+    body = request_body(request, PROVIDER)
+    return asyncio.run(caller.call(request, body, Scripted(), Bill())), sent, waits_s
 
 
 def new_caller(max_attempts: int = 4) -> Caller:
