@@ -11,8 +11,10 @@ from actors.pool.calls.retry import (
     wrapped_status,
     wrapped_trouble,
 )
+from actors.pool.requests import TokenLogprob
 
 _LARGEST_AMOUNT = 1e12
+_ROUNDING = 1e-3  # by which a logarithm of a probability may lie above zero
 _Said = tuple[str, bool, str]  # text, refusal, finish_reason
 
 
@@ -26,6 +28,8 @@ class Answer(NamedTuple):
     completion_tokens: int
     cost_usd: float
     model: str | None
+    # The alternatives at each token; None where the endpoint gave none.
+    logprobs: tuple[tuple[TokenLogprob, ...], ...] | None = None
 
 
 def read_answer(raw: bytes) -> Answer | Trouble:
@@ -50,6 +54,7 @@ def read_answer(raw: bytes) -> Answer | Trouble:
         int(_amount(usage.get("completion_tokens"))),
         cost_usd,
         body["model"] if isinstance(body.get("model"), str) else None,
+        None if refusal else _read_logprobs(body["choices"][0].get("logprobs")),
     )
 
 
@@ -84,6 +89,26 @@ def _read_choices(choices: Any) -> _Said | Trouble:
     if not isinstance(text, str) or not text.strip():
         return _server(f"HTTP 200 with empty content (finish_reason {finish_reason})")
     return text, False, finish_reason
+
+
+def _read_logprobs(logprobs: Any) -> tuple[tuple[TokenLogprob, ...], ...] | None:
+    content = _mapping(logprobs).get("content")
+    if not isinstance(content, list):
+        return None
+    tokens = tuple(_read_alternatives(_mapping(token).get("top_logprobs")) for token in content)
+    return tokens if any(tokens) else None
+
+
+def _read_alternatives(given: Any) -> tuple[TokenLogprob, ...]:
+    each = [_mapping(alternative) for alternative in given] if isinstance(given, list) else []
+    pairs = [(one.get("token"), one.get("logprob")) for one in each]
+    return tuple(
+        TokenLogprob(token, float(logprob))
+        for token, logprob in pairs
+        if isinstance(token, str)
+        and isinstance(logprob, int | float)
+        and -_LARGEST_AMOUNT < logprob <= _ROUNDING
+    )
 
 
 def _server(message: str) -> Trouble:

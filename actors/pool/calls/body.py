@@ -3,8 +3,10 @@
 import hashlib
 from typing import Any
 
+from pydantic import BaseModel
+
 from actors.pool.calls.prompted import with_schema
-from actors.pool.calls.structured import response_format
+from actors.pool.calls.structured import JSON_MODE, response_format
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, SchemaMode
 from configs.errors import UserError
@@ -25,12 +27,24 @@ def request_body(
     }
     body: dict[str, Any] = {"model": model, "messages": list(request.messages)}
     body.update({name: value for name, value in options.items() if value is not None})
-    if request.schema is not None and schema_mode == "prompt":
-        body["messages"] = with_schema(request.messages, response_format(request.schema))
-    elif request.schema is not None:
-        body["response_format"] = response_format(request.schema)
-        body.update(provider.schema_options)
+    if request.top_logprobs is not None:
+        body.update(logprobs=True, top_logprobs=request.top_logprobs)
+    if request.schema is not None:
+        body.update(_asking_for(request.schema, request, provider, schema_mode))
     return body
+
+
+def _asking_for(
+    schema: type[BaseModel], request: ChatRequest, provider: Provider, mode: SchemaMode
+) -> dict[str, Any]:
+    """The fields that ask for an instance of `schema`."""
+    form = response_format(schema)
+    if mode == "strict":
+        return {"response_format": form, **provider.schema_options}
+    fields: dict[str, Any] = {"messages": with_schema(request.messages, form)}
+    if mode == "json":
+        fields |= {"response_format": JSON_MODE, **provider.schema_options}
+    return fields
 
 
 def sent_seed(seed: int | None, sample: int) -> int | None:

@@ -77,13 +77,16 @@ class Caller:
             if found.action == "fatal":
                 raise provider_refused(self.provider, found.status, found.message)
             never_connected = never_connected and found.unreachable
-            next_mode = _NEXT_MODE.get(mode) if found.refuses_schema else None
+            refused = found.refuses_schema and request.schema is not None
+            next_mode = _NEXT_MODE.get(mode) if refused else None
             if next_mode is None and (found.action == "final" or attempt >= self.max_attempts):
                 if never_connected and not self.reached:
                     raise provider_unreachable(self.provider, found.message)
                 return Failure(request.key, found.kind, found.message, attempt, bill.cost_usd)
             if next_mode is not None:
-                self.modes[request.schema] = mode = next_mode
+                if self.modes.get(request.schema, "strict") == mode:  # no other call knows better
+                    self.modes[request.schema] = next_mode
+                mode = self.modes[request.schema]
                 payload = question = request_body(request, self.provider, mode)
             elif found.action == "ask_again":
                 again = asked_again(question["messages"], found.text, found.message)
@@ -155,4 +158,5 @@ def _completion(
         latency_s=time.perf_counter() - started_s,
         model=answer.model or payload["model"],
         schema_mode=schema_mode,
+        logprobs=answer.logprobs,
     )

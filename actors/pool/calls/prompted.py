@@ -1,4 +1,4 @@
-"""A schema in the prompt, for providers that take no `response_format`: written, and read back."""
+"""A schema in the prompt, for providers that take none elsewhere: written, and read back."""
 
 import json
 import re

@@ -7,6 +7,7 @@ fatal       no request will work until the user mends something
 """
 
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,10 @@ Action = Literal["retry", "ask_again", "final", "fatal"]
 _FATAL = frozenset({401, 402, 403})
 _SERVER_SIDE_4XX = frozenset({409, 425})  # a lock or a replay on their side: the request is fine
 _MODERATED = frozenset({"content_filter", "content_policy_violation"})
+_RESET = "x-ratelimit-reset"
+_NO_ENDPOINT = re.compile(
+    r"no endpoints found that (?:can handle the requested parameters|support)", re.IGNORECASE
+)
 
 
 class Trouble(NamedTuple):
@@ -66,14 +71,21 @@ def status_trouble(status: int, error: Any, headers: Mapping[str, str], now: dat
         return Trouble("fatal", "rejected", error_message(error), status=status)
     wait_s = retry_after_s(headers, now)
     if status == 429:
+        wait_s = reset_s(headers, error, now) if wait_s is None else wait_s
         return Trouble("retry", "rate_limited", message, wait_s, status)
     if status == 408:
         return Trouble("retry", "timeout", message, wait_s, status)
     if status >= 500 or status in _SERVER_SIDE_4XX:
         return Trouble("retry", "server", message, wait_s, status)
-    named = f"{error_object(error).get('param')} {message}"
-    refuses_schema = status in (400, 422) and "response_format" in named
+    refuses_schema = _refuses_schema(status, f"{error_object(error).get('param')} {message}")
     return Trouble("final", "rejected", message, status=status, refuses_schema=refuses_schema)
+
+
+def _refuses_schema(status: int, said: str) -> bool:
+    if status == 404:
+        # OpenRouter's, where no endpoint of a model that is there takes what the request asks for.
+        return _NO_ENDPOINT.search(said) is not None
+    return status in (400, 422) and "response_format" in said
 
 
 def wrapped_trouble(error: Any) -> Trouble:
@@ -117,6 +129,23 @@ def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
         except (ValueError, TypeError):
             return None
     return max(0.0, seconds) if seconds == seconds else None
+
+
+def reset_s(headers: Mapping[str, str], error: Any, now: datetime) -> float | None:
+    """Seconds until X-RateLimit-Reset, epoch milliseconds; None where none lies ahead.
+
+    OpenRouter also repeats the header inside the error, under `metadata.headers`. What lies behind
+    is another server's idea of the header (seconds from now, say) and tells nothing.
+    """
+    metadata = error_object(error).get("metadata")
+    repeated = metadata.get("headers") if isinstance(metadata, Mapping) else None
+    places = [headers, repeated] if isinstance(repeated, Mapping) else [headers]
+    told = [value for place in places for key, value in place.items() if key.lower() == _RESET]
+    try:
+        wait_s = float(told[0]) / 1000 - now.timestamp() if told else 0.0
+    except (TypeError, ValueError):
+        return None
+    return wait_s if wait_s > 0 else None
 
 
 def error_object(body: Any) -> Mapping[str, Any]:

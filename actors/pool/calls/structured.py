@@ -15,6 +15,7 @@ from actors.lm.messages import Message, assistant, user
 
 _FENCED = re.compile(r"\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 _MOST_PROBLEMS = 8
+JSON_MODE = {"type": "json_object"}  # any JSON: which, the prompt has to say
 
 
 class InvalidAnswer(Exception):

@@ -47,7 +47,7 @@ class ChatCompletions:
             request = parse_request(raw)
         except BadRequest as problem:
             return bad_request(problem)
-        if faults.no_schema and request.has_schema and not request.schema_in_prompt:
+        if _takes_not(faults, request.sent_format):
             return bad_request(BadRequest("response_format is not supported.", "response_format"))
         fault = decide(faults, ordinal, digest, request.asked_again)
         if fault == "stall":
@@ -56,6 +56,12 @@ class ChatCompletions:
             return reply(request, fault, faults, digest, self._answer)
         except UnsupportedSchema as problem:
             return bad_request(BadRequest(f"{problem}", "response_format"))
+
+
+def _takes_not(faults: FaultConfig, sent_format: str | None) -> bool:
+    if faults.no_json_mode:
+        return sent_format in ("json_schema", "json_object")
+    return faults.no_schema and sent_format == "json_schema"
 
 
 async def _read(receive: Receive) -> bytes:

@@ -52,7 +52,9 @@ class FaultConfig(Config):
     share: dict[FaultKind, float] = Field({}, description="share of the later requests, by fault")
     retry_after_s: float | None = Field(None, ge=0, description="Retry-After on 429 and 503")
     out_of_credit_after: int | None = Field(None, ge=0, description="402 after this many requests")
-    no_schema: bool = Field(False, description="400 to response_format, as many servers answer")
+    no_schema: bool = Field(False, description="400 to a JSON schema, as many servers answer")
+    no_json_mode: bool = Field(False, description="400 to any response_format")
+    no_logprobs: bool = Field(False, description="null for logprobs, as many providers give")
     heal: bool = Field(True, description="a client that asks again gets content that fits")
 
     @model_validator(mode="after")

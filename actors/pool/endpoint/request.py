@@ -13,6 +13,7 @@ from actors.pool.calls.prompted import without_schema
 _ROLES = frozenset({"system", "developer", "user", "assistant"})
 _SCHEMA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_CHOICES = 128
+_MAX_ALTERNATIVES = 20
 
 
 class BadRequest(Exception):
@@ -30,7 +31,7 @@ class Parsed(NamedTuple):
     n: int
     has_schema: bool
     asked_again: bool  # the client complained about an earlier answer's form
-    schema_in_prompt: bool
+    sent_format: str | None  # the type of `response_format` as it was sent
 
 
 def parse_request(raw: bytes) -> Parsed:
@@ -47,11 +48,12 @@ def parse_request(raw: bytes) -> Parsed:
         raise BadRequest("This endpoint does not stream.", "stream")
     _check_messages(body.get("messages"))
     _check_numbers(body)
-    in_prompt = None if body.get("response_format") else _unprompted(body)
-    body = in_prompt or body
-    has_schema = _check_response_format(body.get("response_format"))
+    sent_format = _check_response_format(body.get("response_format"))
+    if sent_format != "json_schema":
+        body = _unprompted(body) or body
+    has_schema = _check_response_format(body.get("response_format")) == "json_schema"
     asked_again = has_schema and any(m["role"] == "assistant" for m in body["messages"])
-    return Parsed(body, body.get("n") or 1, has_schema, asked_again, in_prompt is not None)
+    return Parsed(body, body.get("n") or 1, has_schema, asked_again, sent_format)
 
 
 def _unprompted(body: dict[str, Any]) -> dict[str, Any] | None:
@@ -82,6 +84,9 @@ def _check_numbers(body: Mapping[str, Any]) -> None:
     _check_number(body, "n", int, 1, _MAX_CHOICES)
     _check_number(body, "seed", int, -(2**63), 2**63 - 1)
     _check_number(body, "max_tokens", int, 1, 2**31)
+    _check_number(body, "top_logprobs", int, 0, _MAX_ALTERNATIVES)
+    if body.get("top_logprobs") is not None and body.get("logprobs") is not True:
+        raise BadRequest("top_logprobs needs logprobs: true.", "top_logprobs")
 
 
 def _check_number(body: Mapping[str, Any], name: str, kind: type, low: float, high: float) -> None:
@@ -93,13 +98,13 @@ def _check_number(body: Mapping[str, Any], name: str, kind: type, low: float, hi
         raise BadRequest(f"{name} must be a number between {low} and {high}.", name)
 
 
-def _check_response_format(value: Any) -> bool:
-    """Whether a JSON schema is asked for."""
+def _check_response_format(value: Any) -> str | None:
+    """The type of the answer's form that is asked for, if any."""
     if value is None:
-        return False
+        return None
     kind = value.get("type") if isinstance(value, dict) else None
     if kind in ("text", "json_object"):
-        return False
+        return kind
     if kind != "json_schema":
         raise BadRequest("response_format.type is unknown.", "response_format.type")
     where = "response_format.json_schema"
@@ -113,4 +118,4 @@ def _check_response_format(value: Any) -> bool:
         )
     if not isinstance(schema.get("schema"), dict):
         raise BadRequest("json_schema.schema must be an object.", f"{where}.schema")
-    return True
+    return kind

@@ -102,19 +102,24 @@ def test_a_rejected_request_is_not_tried_again(endpoint: Endpoint):
     assert endpoint.counts()["asked"] == 3
 
 
-def test_a_provider_without_response_format_gets_the_schema_in_the_prompt(endpoint: Endpoint):
+@pytest.mark.parametrize(
+    ("switch", "mode", "refusals"), [("no_schema", "json", 1), ("no_json_mode", "prompt", 2)]
+)
+def test_a_provider_without_schemas_gets_the_schema_in_the_prompt(
+    endpoint: Endpoint, switch: str, mode: str, refusals: int
+):
     strict = {o.key: o for o in endpoint.complete(structured(4), max_concurrency=1)}
     # The second answer does not fit at first: the complaint goes with the schema too.
-    endpoint.faults(no_schema=True, first=["none", "none", "violation"])
+    endpoint.faults(**{switch: True}, first=["none"] * (refusals + 1) + ["violation"])
     prompted = endpoint.complete(structured(4), max_concurrency=1)
     for outcome in prompted:
         assert isinstance(outcome, Completion)
         known = strict[outcome.key]
         assert isinstance(known, Completion)
         assert outcome.value == known.value
-        assert outcome.schema_mode == "prompt"
-    assert [getattr(outcome, "attempts", 0) for outcome in prompted] == [2, 2, 1, 1]
-    assert endpoint.counts()["by_status"] == {"400": 1, "200": 5}
+        assert outcome.schema_mode == mode
+    assert [getattr(outcome, "attempts", 0) for outcome in prompted] == [1 + refusals, 2, 1, 1]
+    assert endpoint.counts()["by_status"] == {"400": refusals, "200": 5}
 
 
 def test_text_that_is_no_unicode_fails_alone(endpoint: Endpoint):

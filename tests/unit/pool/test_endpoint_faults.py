@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from actors.pool.calls.prompted import with_schema
 from actors.pool.endpoint.faults import FaultConfig, decide
 from actors.pool.endpoint.replies import reply
 from actors.pool.endpoint.request import BadRequest, parse_request
@@ -77,6 +78,8 @@ def test_switches_that_make_no_sense_are_refused(fields: dict[str, Any]):
         ({"n": True}, "n"),
         ({"seed": "x"}, "seed"),
         ({"max_tokens": 0}, "max_tokens"),
+        ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
+        ({"top_logprobs": 5}, "top_logprobs"),
         ({"stream": True}, "stream"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
@@ -132,6 +135,16 @@ def test_an_answer_over_max_tokens_is_cut():
     )
     assert body["choices"][0]["finish_reason"] == "length"
     assert body["choices"][0]["message"]["content"] == "a" * 8
+
+
+@pytest.mark.parametrize("sent", [None, {"type": "json_object"}])
+def test_a_schema_in_the_prompt_is_read_as_if_it_stood_in_the_response_format(sent: Any):
+    form = {"type": "json_schema", "json_schema": {**SCHEMA["json_schema"], "strict": True}}
+    body = {"messages": with_schema(GOOD["messages"], form)}
+    request = parsed(**body, **({"response_format": sent} if sent else {}))
+    assert request.body["messages"] == GOOD["messages"]
+    assert request.body["response_format"] == form
+    assert (request.has_schema, request.sent_format) == (True, sent and "json_object")
 
 
 def test_rules_do_not_see_complaints_about_form():

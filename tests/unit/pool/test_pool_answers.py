@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from actors.pool.calls.answers import Answer, read_answer
 from actors.pool.calls.retry import Trouble
+from actors.pool.requests import TokenLogprob
 
 
 def body(**changes: Any) -> dict[str, Any]:
@@ -125,6 +126,40 @@ def test_no_body_raises(choices: Any, usage: Any, error: Any, finish: Any, messa
     for value in (choices, [choice]):
         found = read({"choices": value, "usage": usage, "error": error, "model": finish})
         assert isinstance(found, Answer | Trouble)
+
+
+def token(*alternatives: Any) -> dict[str, Any]:
+    given = [{"token": token, "logprob": logprob} for token, logprob in alternatives]
+    return {"token": "85", "logprob": -0.1, "top_logprobs": given}
+
+
+def test_the_alternatives_at_each_token_are_read():
+    content = [token(("85", -0.1), (" 9", -3)), token()]
+    found = read(with_choice(logprobs={"content": content}))
+    assert isinstance(found, Answer)
+    assert found.logprobs == (
+        (TokenLogprob("85", -0.1), TokenLogprob(" 9", -3.0)),
+        (),
+    )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [None, {}, [], {"content": None}, {"content": []}, {"content": [None]}, {"content": [token()]},
+     {"content": [token((None, -1), ("a", None), ("b", "-1"), ("c", 2.5))]}],
+)  # fmt: skip
+def test_no_logprobs_are_none(given: Any):
+    found = read(with_choice(logprobs=given))
+    assert isinstance(found, Answer)
+    assert found.logprobs is None
+
+
+@given(content=_JSON, alternatives=_JSON, alternative=st.dictionaries(
+    st.sampled_from(["token", "logprob"]), _JSON | st.floats()))  # fmt: skip
+def test_odd_logprobs_do_not_lose_an_answer(content: Any, alternatives: Any, alternative: Any):
+    for tokens in (content, [content], [{"top_logprobs": alternatives}],
+                   [{"top_logprobs": [alternative]}]):  # fmt: skip
+        assert isinstance(read(with_choice(logprobs={"content": tokens})), Answer)
 
 
 @given(usage=st.dictionaries(st.sampled_from(["prompt_tokens", "cost"]), _JSON))

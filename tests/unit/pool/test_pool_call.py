@@ -17,7 +17,7 @@ from actors.pool.calls.prompted import without_schema
 from actors.pool.calls.retry import RetryPolicy, Trouble, status_trouble
 from actors.pool.errors import ProviderRefused, ProviderUnreachable
 from actors.pool.provider import Provider
-from actors.pool.requests import ChatRequest, Completion, Failure, Outcome
+from actors.pool.requests import ChatRequest, Completion, Failure, Outcome, TokenLogprob
 from configs.errors import UserError
 
 PROVIDER = Provider(
@@ -42,7 +42,10 @@ def answer(text: str, **changes: Any) -> Answer:
 
 
 def live(
-    found: Sequence[Answer | Trouble], caller: Caller, schema: type[BaseModel] | None = None
+    found: Sequence[Answer | Trouble],
+    caller: Caller,
+    schema: type[BaseModel] | None = None,
+    **fields: Any,
 ) -> tuple[Outcome, list[dict[str, Any]], list[float]]:
     """The outcome of a request whose attempts end as `found`, what was sent, and the waits."""
     script, sent, waits_s = iter(found), [], []
@@ -58,7 +61,7 @@ def live(
         async def pay_again(self) -> None:
             pass
 
-    request = ChatRequest("k", [user("Score this.")], schema=schema, seed=1)
+    request = ChatRequest("k", [user("Score this.")], schema=schema, seed=1, **fields)
     body = request_body(request, PROVIDER)
     return asyncio.run(caller.call(request, body, Scripted(), Bill())), sent, waits_s
 
@@ -139,18 +142,38 @@ def test_a_refusal_is_a_result_although_it_does_not_fit():
 NO_SCHEMA = status_trouble(
     400, {"message": "no", "param": "response_format"}, {}, datetime.now(UTC)
 )
+NO_ENDPOINT = status_trouble(
+    404,
+    {"message": "No endpoints found that can handle the requested parameters."},
+    {},
+    datetime.now(UTC),
+)
 
 
-def test_a_refused_response_format_moves_the_schema_into_the_prompt():
+def test_a_refused_schema_is_asked_for_in_json_mode():
     caller = new_caller(max_attempts=1)
-    outcome, sent, waits_s = live([NO_SCHEMA, answer('{"score": 7}')], caller, Score)
+    outcome, sent, waits_s = live([NO_ENDPOINT, answer('{"score": 7}')], caller, Score)
     assert isinstance(outcome, Completion)
-    assert (outcome.value, outcome.attempts, outcome.schema_mode) == (Score(score=7), 2, "prompt")
+    assert (outcome.value, outcome.attempts, outcome.schema_mode) == (Score(score=7), 2, "json")
     assert waits_s == [0]
-    assert "response_format" not in sent[1]
-    assert "provider" not in sent[1]  # its options are about response_format
     form = sent[0]["response_format"]
+    assert sent[1]["response_format"] == {"type": "json_object"}
+    assert sent[1]["provider"] == sent[0]["provider"]
     assert without_schema(sent[1]["messages"][-1]["content"]) == ("Score this.", form)
+    outcome, sent, _ = live([answer('{"score": 8}')], caller, Score)
+    assert sent[0]["response_format"] == {"type": "json_object"}
+
+
+def test_a_refused_json_mode_leaves_the_schema_in_the_prompt_alone():
+    caller = new_caller(max_attempts=1)
+    outcome, sent, waits_s = live([NO_SCHEMA, NO_SCHEMA, answer('{"score": 7}')], caller, Score)
+    assert isinstance(outcome, Completion)
+    assert (outcome.value, outcome.attempts, outcome.schema_mode) == (Score(score=7), 3, "prompt")
+    assert waits_s == [0, 0]
+    assert "response_format" not in sent[2]
+    assert "provider" not in sent[2]  # its options are about response_format
+    form = sent[0]["response_format"]
+    assert without_schema(sent[2]["messages"][-1]["content"]) == ("Score this.", form)
     # A later call does not try first; asking again keeps the schema.
     caller.max_attempts = 2
     outcome, sent, _ = live([answer("{}"), answer('{"score": 7}')], caller, Score)
@@ -160,9 +183,23 @@ def test_a_refused_response_format_moves_the_schema_into_the_prompt():
 
 
 def test_a_schema_that_is_refused_in_the_prompt_too_is_a_failure():
-    outcome, sent, _ = live([NO_SCHEMA, NO_SCHEMA], new_caller(), Score)
+    outcome, sent, _ = live([NO_SCHEMA] * 3, new_caller(), Score)
     assert isinstance(outcome, Failure)
-    assert (outcome.kind, len(sent)) == ("rejected", 2)
+    assert (outcome.kind, len(sent)) == ("rejected", 3)
+
+
+def test_a_refusal_of_a_schema_means_nothing_to_a_request_without_one():
+    outcome, sent, _ = live([NO_ENDPOINT], new_caller())
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, len(sent)) == ("rejected", 1)
+
+
+def test_logprobs_are_asked_for_and_handed_on():
+    given = ((TokenLogprob("85", -0.1), TokenLogprob("90", -2.5)),)
+    outcome, sent, _ = live([answer("85", logprobs=given)], new_caller(), top_logprobs=20)
+    assert isinstance(outcome, Completion)
+    assert outcome.logprobs == given
+    assert (sent[0]["logprobs"], sent[0]["top_logprobs"]) == (True, 20)
 
 
 @pytest.mark.parametrize(

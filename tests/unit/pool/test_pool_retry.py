@@ -89,6 +89,50 @@ def test_no_retry_after():
     assert retry_after_s({}, NOW) is None
 
 
+NOW_MS = NOW.timestamp() * 1000
+
+
+def repeated(value: object) -> dict[str, object]:
+    return {"error": {"code": 429, "metadata": {"headers": {"X-RateLimit-Reset": value}}}}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "seconds"),
+    [
+        ({"x-ratelimit-reset": f"{NOW_MS + 42_500:.0f}"}, BODY, 42.5),
+        ({"x-ratelimit-reset": f"{NOW_MS + 42_500:.0f}", "retry-after": "3"}, BODY, 3.0),
+        ({}, repeated(f"{NOW_MS + 9_000:.0f}"), 9.0),
+        ({}, repeated(NOW_MS + 9_000), 9.0),
+        ({}, repeated(["soon"]), None),
+        ({}, {"error": {"metadata": {"headers": "none"}}}, None),
+        ({"x-ratelimit-reset": f"{NOW_MS - 1:.0f}"}, BODY, None),
+        ({"x-ratelimit-reset": "30"}, BODY, None),
+        ({"x-ratelimit-reset": "soon"}, BODY, None),
+        ({"x-ratelimit-reset": "nan"}, BODY, None),
+    ],
+)
+def test_a_429_waits_for_the_reset_where_nothing_else_is_told(headers, body, seconds):
+    assert status_trouble(429, body, headers, NOW).retry_after_s == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "refuses"),
+    [
+        (404, "No endpoints found that can handle the requested parameters.", True),
+        (404, "No endpoints found that support response_format. To learn more, visit", True),
+        (404, "No endpoints found for this model.", False),
+        (404, "response_format: no such page", False),
+        (400, "response_format is not supported", True),
+        (422, "Unprocessable: response_format", True),
+        (400, "No endpoints found that support that", False),
+        (400, "messages is missing", False),
+    ],
+)
+def test_which_refusals_are_of_the_schema(status: int, message: str, refuses: bool):
+    trouble = status_trouble(status, {"error": {"message": message}}, {}, NOW)
+    assert (trouble.action, trouble.refuses_schema) == ("final", refuses)
+
+
 @given(
     attempt=st.integers(1, 200),
     told_s=st.none() | st.floats(0, 1e9),
