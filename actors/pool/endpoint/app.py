@@ -31,7 +31,7 @@ def create_app(answer: Answer, faults: FaultConfig) -> Starlette:
 
     async def set_faults(request: Request) -> JSONResponse:
         try:
-            chat.faults = FaultConfig.model_validate_json(await request.body())
+            chat.switch(FaultConfig.model_validate_json(await request.body()))
         except ValidationError as error:
             message = f"Not a fault configuration: {error}"
             return JSONResponse({"error": {"message": message}}, status_code=400)

@@ -2,12 +2,13 @@
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Iterable
 
 from starlette.types import Receive, Scope, Send
 
 from actors.pool.endpoint.counts import Counts
-from actors.pool.endpoint.faults import FaultConfig, decide
+from actors.pool.endpoint.faults import FaultConfig, decide, request_bucket
 from actors.pool.endpoint.instances import UnsupportedSchema
 from actors.pool.endpoint.replies import Answer, Reply, bad_request, reply
 from actors.pool.endpoint.request import BadRequest, parse_request
@@ -19,11 +20,17 @@ class ChatCompletions:
     def __init__(self, answer: Answer, faults: FaultConfig) -> None:
         self._answer = answer
         self._faults_at_start = faults
-        self.faults, self.counts = faults, Counts()
+        self.reset()
 
     def reset(self) -> None:
         """Counts back to zero, and the faults as they were at the start."""
-        self.faults, self.counts = self._faults_at_start, Counts()
+        self.counts = Counts()
+        self.switch(self._faults_at_start)
+
+    def switch(self, faults: FaultConfig) -> None:
+        """Other faults from now on; a limit on requests starts with its burst unused."""
+        self.faults = faults
+        self._requests = request_bucket(faults, time.monotonic())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -32,9 +39,11 @@ class ChatCompletions:
         faults, counts = self.faults, self.counts
         digest = hashlib.blake2b(raw, digest_size=8).digest()
         ordinal = counts.ask(digest)
-        if faults.latency_s:
+        over_limit = self._requests is not None and not self._requests.take(1, time.monotonic())
+        # A gateway turns a request away before any model sees it.
+        if faults.latency_s and not over_limit:
             await asyncio.sleep(faults.latency_s)
-        response = self._reply(raw, digest, ordinal, faults)
+        response = self._reply(raw, digest, ordinal, faults, over_limit)
         if response is None:
             counts.answer("stall", None)
             await _disconnect(receive)
@@ -42,7 +51,9 @@ class ChatCompletions:
         counts.answer("reset" if response.cut else str(response.status), response.cost_usd)
         await _send(response, send)
 
-    def _reply(self, raw: bytes, digest: bytes, ordinal: int, faults: FaultConfig) -> Reply | None:
+    def _reply(
+        self, raw: bytes, digest: bytes, ordinal: int, faults: FaultConfig, over_limit: bool
+    ) -> Reply | None:
         try:
             request = parse_request(raw)
         except BadRequest as problem:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from actors.pool.limiter.buckets import TokenBucket
 from configs.base import Config
 
 FaultKind = Literal[
@@ -51,6 +52,9 @@ class FaultConfig(Config):
     )
     share: dict[FaultKind, float] = Field({}, description="share of the later requests, by fault")
     retry_after_s: float | None = Field(None, ge=0, description="Retry-After on 429 and 503")
+    requests_per_s: float | None = Field(
+        None, gt=0, description="429 at once to requests over it; a second's worth may come at once"
+    )
     out_of_credit_after: int | None = Field(None, ge=0, description="402 after this many requests")
     no_schema: bool = Field(False, description="400 to a JSON schema, as many servers answer")
     no_json_mode: bool = Field(False, description="400 to any response_format")
@@ -62,6 +66,14 @@ class FaultConfig(Config):
         if any(share < 0 for share in self.share.values()) or sum(self.share.values()) > 1 + 1e-9:
             raise ValueError(f"shares must not be negative nor sum to more than 1: {self.share}")
         return self
+
+
+def request_bucket(config: FaultConfig, now_s: float) -> TokenBucket | None:
+    """The bucket, full at first, that holds requests to `requests_per_s`."""
+    if config.requests_per_s is None:
+        return None
+    burst = max(1.0, config.requests_per_s)
+    return TokenBucket(config.requests_per_s, burst, now_s, level=burst)
 
 
 def decide(
