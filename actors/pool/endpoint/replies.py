@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from actors.pool.endpoint.faults import CONTENT_FAULTS, FaultConfig, FaultKind
+from actors.pool.endpoint.numbers import logprobs
 from actors.pool.endpoint.request import BadRequest, Parsed
 
 Answer = Callable[[Mapping[str, Any]], str]
@@ -60,6 +61,9 @@ def _completion(
     if fault in CONTENT_FAULTS and request.has_schema:
         texts = [_spoiled(text, fault) for text in texts]
     choices = [_choice(request.body, i, text, fault) for i, text in enumerate(texts)]
+    if request.body.get("logprobs") and not config.no_logprobs:
+        for choice in choices:
+            choice["logprobs"] = logprobs(request.body, choice["message"]["content"] or "")
     body: dict[str, Any] = {
         "id": f"chatcmpl-{digest.hex()}",
         "object": "chat.completion",

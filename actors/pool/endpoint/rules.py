@@ -14,9 +14,10 @@ from typing import Any
 from actors.pool.endpoint import writer
 from actors.pool.endpoint.instances import instance
 from actors.pool.endpoint.judge import judge
+from actors.pool.endpoint.numbers import judged_score, number
+from actors.pool.endpoint.question import between, labels, last_user_message
 from configs.base import digest
 
-_LABEL = re.compile(r"^(\w+):[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _Task = Callable[[str, dict[str, str], random.Random], dict[str, Any]]
 
 
@@ -27,17 +28,18 @@ def answer(body: Mapping[str, Any]) -> str:
         UnsupportedSchema: the response format asks for something that cannot be made up here.
     """
     rng = random.Random(_identity(body))
-    message = _last_user_message(body["messages"])
+    message = last_user_message(body["messages"])
     form = body.get("response_format") or {"type": "text"}
+    if (score := judged_score(body)) is not None:
+        return number(score, body.get("temperature"), rng)
     if form["type"] == "text":
         return writer.chat(message, rng)
     if form["type"] == "json_object":
         return json.dumps({"answer": writer.chat(message, rng)})
     schema = form["json_schema"]
-    labels = _labels(message)
     task = _TASKS.get(schema["name"])
-    if task is not None and "Property" in labels:
-        value = task(message, labels, rng)
+    if task is not None and "Property" in (told := labels(message)):
+        value = task(message, told, rng)
     else:
         value = instance(schema["schema"], rng)
     return json.dumps(value, ensure_ascii=False)
@@ -51,58 +53,42 @@ def _identity(body: Mapping[str, Any]) -> str:
     return digest(content)
 
 
-def _last_user_message(messages: list[Mapping[str, Any]]) -> str:
-    said = [message["content"] for message in messages if message["role"] == "user"]
-    return said[-1] if said else messages[-1]["content"]
-
-
-def _labels(message: str) -> dict[str, str]:
-    """`Label: value` lines; the first occurrence counts."""
-    return dict(reversed(_LABEL.findall(message)))
-
-
-def _between(tag: str, message: str) -> str:
-    """What stands between the first `<tag>` line and the last `</tag>` line."""
-    found = re.search(rf"<{tag}>\n?(.*)</{tag}>", message, re.DOTALL)
-    return found[1].strip() if found else ""
-
-
-def _number(labels: Mapping[str, str], label: str) -> int:
-    digits = re.search(r"\d+", labels.get(label, ""))
+def _number(told: Mapping[str, str], label: str) -> int:
+    digits = re.search(r"\d+", told.get(label, ""))
     return max(1, int(digits[0])) if digits else 1
 
 
-def _subtypes(_message: str, labels: dict[str, str], rng: random.Random) -> dict[str, Any]:
-    return {"subtypes": writer.subtypes(labels["Property"], _number(labels, "Number"), rng)}
+def _subtypes(_message: str, told: dict[str, str], rng: random.Random) -> dict[str, Any]:
+    return {"subtypes": writer.subtypes(told["Property"], _number(told, "Number"), rng)}
 
 
-def _prompts(_message: str, labels: dict[str, str], rng: random.Random) -> dict[str, Any]:
-    kind, subtype = labels.get("Type", ""), labels.get("Subtype", "")
-    count = _number(labels, "Number")
-    return {"prompts": writer.prompts(labels["Property"], kind, subtype, count, rng)}
+def _prompts(_message: str, told: dict[str, str], rng: random.Random) -> dict[str, Any]:
+    kind, subtype = told.get("Type", ""), told.get("Subtype", "")
+    count = _number(told, "Number")
+    return {"prompts": writer.prompts(told["Property"], kind, subtype, count, rng)}
 
 
-def _example(message: str, labels: dict[str, str], rng: random.Random) -> dict[str, Any]:
-    return {"text": writer.example(labels["Property"], _between("prompt", message), rng)}
+def _example(message: str, told: dict[str, str], rng: random.Random) -> dict[str, Any]:
+    return {"text": writer.example(told["Property"], between("prompt", message), rng)}
 
 
-def _categories(_message: str, labels: dict[str, str], rng: random.Random) -> dict[str, Any]:
-    return {"categories": writer.categories(labels["Property"], _number(labels, "Number"), rng)}
+def _categories(_message: str, told: dict[str, str], rng: random.Random) -> dict[str, Any]:
+    return {"categories": writer.categories(told["Property"], _number(told, "Number"), rng)}
 
 
-def _eval_prompts(_message: str, labels: dict[str, str], rng: random.Random) -> dict[str, Any]:
+def _eval_prompts(_message: str, told: dict[str, str], rng: random.Random) -> dict[str, Any]:
     made = writer.eval_prompts(
-        labels["Property"],
-        labels.get("Category", ""),
-        _number(labels, "Number"),
-        _number(labels, "Turns"),
+        told["Property"],
+        told.get("Category", ""),
+        _number(told, "Number"),
+        _number(told, "Turns"),
         rng,
     )
     return {"prompts": [{"messages": messages} for messages in made]}
 
 
-def _judgement(message: str, labels: dict[str, str], _rng: random.Random) -> dict[str, Any]:
-    return judge(labels["Property"], _between("conversation", message))._asdict()
+def _judgement(message: str, told: dict[str, str], _rng: random.Random) -> dict[str, Any]:
+    return judge(told["Property"], between("conversation", message))._asdict()
 
 
 _TASKS: dict[str, _Task] = {
