@@ -44,7 +44,8 @@ def _run(job: Job, arguments: Sequence[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         print_fields(job, schema)
         return 0
-    config: JobConfig = load_config(schema, [a for a in arguments if a != "--dry-run"])
+    fields = job.fields([a for a in arguments if a != "--dry-run"])
+    config: JobConfig = load_config(schema, fields)
     if "--dry-run" in arguments:
         print_resolved(config)
         return 0

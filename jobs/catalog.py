@@ -1,6 +1,6 @@
 """The jobs. Schemas and functions load on use: listing jobs imports neither Ray nor torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -16,6 +16,7 @@ class Job:
     does: str
     schema_at: str
     function_at: str
+    first_word: str | None = None  # the field that a bare first word fills: `bench pool`
 
     def schema(self) -> type[JobConfig]:
         """The pydantic model of its config."""
@@ -24,6 +25,12 @@ class Job:
     def function(self) -> Callable[[Any], int]:
         """The function that runs it and returns the exit code."""
         return _load(self.function_at)
+
+    def fields(self, arguments: Sequence[str]) -> list[str]:
+        """The arguments with a bare first word as the field that it fills."""
+        if self.first_word and arguments and "=" not in arguments[0]:
+            return [f"{self.first_word}={arguments[0]}", *arguments[1:]]
+        return list(arguments)
 
 
 def _load(place: str) -> Any:
@@ -73,6 +80,13 @@ _ALL = [
         "what is missing here, and the command that mends it",
         "configs.doctor:DoctorConfig",
         "jobs.doctor.doctor:run",
+    ),
+    Job(
+        "bench",
+        "figures of a part, against its peers: `bench pool`",
+        "configs.bench:BenchConfig",
+        "jobs.bench.bench:run",
+        first_word="name",
     ),
 ]
 JOBS = {job.name: job for job in _ALL}

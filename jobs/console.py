@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 WIDTH = 100
 _SECONDS_BETWEEN_LINES = 5.0
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {elapsed}{postfix}"
 
 
 def say(line: str) -> None:
@@ -49,9 +51,10 @@ class Progress:
     def __init__(self, name: str, total: int) -> None:
         self._name, self._total, self._done, self._note = name, total, 0, ""
         self._started = self._printed = time.monotonic()
+        self._shown: tuple[int, str] | None = None  # what the last line said
         self._bar = None
         if sys.stderr.isatty():
-            self._bar = tqdm(total=total, desc=name, ncols=WIDTH, file=sys.stderr)
+            self._bar = tqdm(total=total, desc=name, ncols=WIDTH, bar_format=_BAR, file=sys.stderr)
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Count `steps` more; `note` stands beside the count until it changes."""
@@ -60,21 +63,50 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(self._note, refresh=False)
             self._bar.update(steps)
-        elif time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
-            self._print()
+        else:
+            self._print_if_due()
+
+    def note(self, note: str) -> None:
+        """Put another note beside the count, and show it though nothing was done."""
+        self._note = note
+        if self._bar is not None:
+            self._bar.set_postfix_str(note)
+        else:
+            self._print_if_due()
 
     def close(self) -> None:
         """End the bar, or print the last line."""
         if self._bar is not None:
             self._bar.close()
-        else:
+        elif self._shown != (self._done, self._note):
+            self._print()
+
+    def _print_if_due(self) -> None:
+        if time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
             self._print()
 
     def _print(self) -> None:
-        self._printed = time.monotonic()
+        self._printed, self._shown = time.monotonic(), (self._done, self._note)
         elapsed_s = self._printed - self._started
         note = f" · {self._note}" if self._note else ""
         say(f"{self._name}: {self._done}/{self._total} in {elapsed_s:.0f} s{note}")
+
+
+class Pace:
+    """How many things are done a second, over the last ten seconds."""
+
+    _SPAN_S = 10.0
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()  # when, and how many were done by then
+
+    def per_s(self, done: int, now_s: float) -> float:
+        """The pace now that `done` things are done in all."""
+        self._seen.append((now_s, done))
+        while len(self._seen) > 2 and self._seen[1][0] <= now_s - self._SPAN_S:
+            self._seen.popleft()
+        began_s, before = self._seen[0]
+        return (done - before) / (now_s - began_s) if now_s > began_s else 0.0
 
 
 @contextmanager

@@ -22,7 +22,8 @@ def print_jobs(jobs: Mapping[str, Job]) -> None:
 
 def print_fields(job: Job, schema: type[JobConfig]) -> None:
     """Every field of a job's config with type, default and one line."""
-    console.say(f"python -m jobs {job.name} key=value ...\n{schema.__doc__}")
+    words = f"{job.name} {job.first_word.upper()}" if job.first_word else job.name
+    console.say(f"python -m jobs {words} key=value ...\n{schema.__doc__}")
     names = sorted(schema.model_fields, key=lambda name: name not in _own_fields(schema))
     console.table(["field", "type", "default", "what it is"], _rows(schema, "", names))
 

@@ -7,25 +7,18 @@ import socket
 import sys
 import tempfile
 from importlib import metadata
-from typing import Literal, NamedTuple
 
 from actors.lm.tiny import tiny_is_built, tiny_name
+from actors.pool.provider import OPENROUTER_KEY, open_provider
 from actors.store.storage import Storage
 from configs.errors import UserError
+from jobs.doctor.credit import credit
+from jobs.doctor.finding import Finding
 
 _PACKAGES = ("ray", "torch", "transformers", "peft", "openai", "pydantic", "fastapi")
 _GIB = 2**30
 _MIN_FREE_GIB = 5
 SERVE_PORT = 8000
-
-
-class Finding(NamedTuple):
-    """One line of the report. `mend` is a command or a sentence, empty where nothing is amiss."""
-
-    check: str
-    state: Literal["ok", "note", "missing"]
-    found: str
-    mend: str = ""
 
 
 def python() -> Finding:
@@ -66,10 +59,18 @@ def vllm_engine() -> Finding:
 
 def provider_key() -> Finding:
     """Whether generation and judging reach a real model."""
-    if os.environ.get("OPENROUTER_API_KEY"):
-        return Finding("provider", "ok", "OPENROUTER_API_KEY is set")
-    mend = "for real models: cp .env.example .env, and fill in OPENROUTER_API_KEY"
-    return Finding("provider", "note", "no OPENROUTER_API_KEY: the embedded endpoint answers", mend)
+    if os.environ.get(OPENROUTER_KEY):
+        return Finding("provider", "ok", f"{OPENROUTER_KEY} is set")
+    mend = f"for real models: cp .env.example .env, and fill in {OPENROUTER_KEY}"
+    return Finding("provider", "note", f"no {OPENROUTER_KEY}: the embedded endpoint answers", mend)
+
+
+def key_credit() -> Finding:
+    """What is left on the provider's key."""
+    if not os.environ.get(OPENROUTER_KEY):
+        return Finding("credit", "ok", "the embedded endpoint costs nothing")
+    with open_provider("openrouter") as provider:
+        return credit(provider.base_url, provider.api_key)
 
 
 def tiny_model() -> Finding:

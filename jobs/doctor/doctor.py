@@ -13,6 +13,7 @@ def run(config: DoctorConfig) -> int:
         checks.accelerator(),
         checks.vllm_engine(),
         checks.provider_key(),
+        checks.key_credit(),
         checks.tiny_model(),
         checks.storage(config.storage),
         checks.disk(),

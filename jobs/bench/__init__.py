@@ -1,0 +1,1 @@
+"""Measurements of the project, against peers where there are any."""
