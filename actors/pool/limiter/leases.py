@@ -1,0 +1,113 @@
+"""Who holds what: the leases of all workers, and what is left of the limits for one of them.
+
+A worker gets its fair share, but no more than what the others' leases leave: shares move from one
+to the other at their next reports, and what a dead worker held comes back when its lease expires.
+"""
+
+import math
+from dataclasses import dataclass
+
+from actors.pool.limiter.messages import Limits, Report
+from actors.pool.limiter.shares import in_whole, job_shares
+
+TTL_S = 3.0
+_MARGIN_S = 0.5  # a gate counts its lease from when it came, we from when it went
+_SMOOTHING_S = 0.5
+_ROOM = 1.25  # over what a worker uses of a rate that does not hold it back
+_SPARE = 0.05  # of the whole rate, for a worker that uses none of it yet
+
+
+@dataclass
+class Holder:
+    """A worker as of its last report, and its lease."""
+
+    limits: Limits
+    reported_s: float
+    in_flight: int = 0
+    waiting: int = 0
+    sends_per_s: float = 0.0
+    spends_per_s: float = 0.0  # tokens
+    permits: int = 0
+    requests_per_s: float = 0.0
+    tokens_per_s: float = 0.0
+    expires_s: float = math.inf
+
+    def hear(self, report: Report, now_s: float) -> None:
+        """Take in a report."""
+        elapsed_s = max(now_s - self.reported_s, 1e-3)
+        weight = 1 - math.exp(-elapsed_s / _SMOOTHING_S)
+        self.sends_per_s += weight * (report.sent / elapsed_s - self.sends_per_s)
+        self.spends_per_s += weight * (report.tokens / elapsed_s - self.spends_per_s)
+        self.limits, self.reported_s = report.limits, now_s
+        self.in_flight, self.waiting = report.in_flight, report.waiting
+
+    @property
+    def held(self) -> int:
+        """Permits in use: after a cut calls may be in flight without one."""
+        return max(self.permits, self.in_flight)
+
+
+class Leases:
+    """All holders, by (job, worker)."""
+
+    def __init__(self) -> None:
+        self._holders: dict[tuple[str, str], Holder] = {}
+
+    def hear(self, report: Report, now_s: float) -> Holder:
+        """Take in a report; the holder it is from."""
+        for name in [name for name, each in self._holders.items() if each.expires_s <= now_s]:
+            del self._holders[name]
+        name = report.job, report.worker
+        holder = self._holders.setdefault(name, Holder(report.limits, now_s))
+        holder.hear(report, now_s)
+        holder.expires_s = now_s + TTL_S + _MARGIN_S
+        if report.leaving:
+            del self._holders[name]
+        return holder
+
+    @property
+    def in_flight(self) -> int:
+        """Calls in flight, of all."""
+        return sum(each.in_flight for each in self._holders.values())
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait, of all."""
+        return sum(each.waiting for each in self._holders.values())
+
+    def most(self) -> int:
+        """The largest of the jobs' own limits on calls in flight."""
+        return max((each.limits.max_in_flight for each in self._holders.values()), default=1)
+
+    def strictest(self, per_minute: str) -> float | None:
+        """The least that any job gives for a field of Limits, by the second."""
+        given = [getattr(each.limits, per_minute) for each in self._holders.values()]
+        return min((each / 60 for each in given if each is not None), default=None)
+
+    def permits_for(self, holder: Holder, limit: int, turn: int) -> tuple[int, int]:
+        """The holder's fair share of `limit`, and what of it others leave; `turn` breaks ties."""
+        wants: dict[str, dict[str, float]] = {}
+        caps: dict[str, float] = {}
+        for (job, worker), each in self._holders.items():
+            wants.setdefault(job, {})[worker] = each.in_flight + each.waiting + 1
+            caps[job] = each.limits.max_in_flight
+        shares = in_whole(limit, job_shares(limit, wants, caps), turn)
+        fair = shares[self._name(holder)]
+        left = limit - sum(each.held for each in self._others(holder))
+        return fair, max(0, min(fair, left))
+
+    def rate_for(self, holder: Holder, total: float, held: str, used: str) -> float:
+        """The holder's part of a rate; `held` and `used` name the fields of Holder."""
+        wants: dict[str, dict[str, float]] = {}
+        for (job, worker), each in self._holders.items():
+            enough = _ROOM * getattr(each, used) + _SPARE * total
+            wants.setdefault(job, {})[worker] = math.inf if each.waiting else enough
+        shares = job_shares(total, wants, dict.fromkeys(wants, math.inf))
+        left = total - sum(getattr(each, held) for each in self._others(holder))
+        return max(0.0, min(shares[self._name(holder)], left))
+
+    def _name(self, holder: Holder) -> tuple[str, str]:
+        return next(name for name, each in self._holders.items() if each is holder)
+
+    def _others(self, holder: Holder) -> list[Holder]:
+        return [each for each in self._holders.values() if each is not holder]
