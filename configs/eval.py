@@ -1,5 +1,9 @@
 """The `eval` job: an eval file and checkpoints to judged scores."""
 
+from typing import Literal
+
+from pydantic import field_validator
+
 from configs.base import execution_option, option
 from configs.sections import PooledConfig, SamplingConfig, ServerConfig
 
@@ -17,6 +21,20 @@ class EvalConfig(PooledConfig):
     num_samples: int = option(1, "conversations per prompt and checkpoint", ge=1)
     sampling: SamplingConfig = option(SamplingConfig(), "how answers are sampled")
     seed: int = option(0, "seed of sampling and judging")
-    judge_model: str | None = option(None, "the provider's model (default: the provider's own)")
-    judge_temperature: float = option(0.0, "of the judge", ge=0)
+    judge_models: list[str] = option(
+        [], "the provider's models, each of which judges everything (default: the provider's own)"
+    )
+    judge_score: Literal["verdict", "number"] = option(
+        "verdict", "reasoning, score and yes or no; or a bare number, weighted by its probability"
+    )
+    judge_temperature: float = option(0.0, "of a verdict", ge=0)
+    judge_votes: int = option(5, "samples of a number where logprobs are not given", ge=1)
+    rubrics: dict[str, str] = execution_option(
+        {}, "text files with what the judge is told, by property (default: the project's own)"
+    )
     server: ServerConfig = option(ServerConfig(), "the adapter server")
+
+    @field_validator("judge_models")
+    @classmethod
+    def _each_once(cls, models: list[str]) -> list[str]:
+        return list(dict.fromkeys(models))

@@ -1,59 +1,51 @@
-"""`eval`: an eval file x base and checkpoints -> conversations -> judged scores -> the table.
+"""`eval`: an eval file x base and checkpoints -> conversations -> judged scores -> the tables.
 
-Sampling and judging overlap: a conversation goes to the judge as soon as it is held, while the
-server holds the others. Both are records, so a run that was killed goes on where it was.
+Sampling and judging overlap: a conversation goes to the judges as soon as it is held, while the
+server holds the others. Both are records, kept by what determined them and not by run, so that
+another checkpoint, judge or rubric computes what is new and nothing else.
 """
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import Any
 
-from actors.lm.adapter import Adapter
-from actors.lm.base import load_tokenizer, resolve_base_name
+from actors.lm.base import resolve_base_name
 from actors.lm.engine import BASE
 from actors.pool.provider import Provider, open_provider
-from actors.store.inputs import content_digest, read_input
+from actors.store.records import Records
 from actors.store.run import Run, open_run
-from actors.store.storage import Storage
-from configs.errors import JobFailed
+from configs.base import digest
+from configs.errors import JobFailed, UserError
 from configs.eval import EvalConfig
 from jobs import console
 from jobs.cluster import ray_session
-from jobs.properties.calls import chosen_model
-from jobs.properties.checkpoints import read_checkpoints
-from jobs.properties.conversations import cells
+from jobs.properties.conversations import Cell, cells
+from jobs.properties.eval_inputs import Inputs, read_inputs
 from jobs.properties.eval_stream import EvalStream
 from jobs.properties.eval_table import report
-from jobs.properties.judge import rubric_hash
-from jobs.properties.prompt_file import EvalItem, parse_eval_file
-from jobs.properties.results import plain, summarise
+from jobs.properties.judge import Judges
+from jobs.properties.pooled import open_pool
+from jobs.properties.results import agreements, summarise
+from jobs.properties.results_file import plain, plain_agreement
 from serve.launch import adapter_server
 
 
-class Inputs(NamedTuple):
-    """What an evaluation reads."""
-
-    items: list[EvalItem]
-    adapters: dict[str, Adapter]
-    digests: dict[str, str]  # of the inputs, by name
-
-
 def run(config: EvalConfig) -> int:
-    """Write `eval_results/{run_id}.eval-results.yaml` and print its table."""
+    """Write `eval_results/{run_id}.eval-results.yaml` and print its tables."""
     evaluate(config)
     return 0
 
 
 def evaluate(config: EvalConfig) -> str:
     """Evaluate and return the path of the results."""
-    inputs = _read_inputs(config)
+    inputs = read_inputs(config)
     with open_provider(config.provider) as provider:
         console.say(f"provider: {provider.note}")
-        judge = {
+        chosen = {
             "provider": provider.name,
-            "judge_model": chosen_model(provider, config.judge_model, "judge_model"),
+            "judge_models": _judge_models(config, provider),
             "base_model": resolve_base_name(config.base_model),
         }
-        config = config.model_copy(update=judge)
+        config = config.model_copy(update=chosen)
         label = f"{inputs.items[0].property}-{len(inputs.adapters)}-checkpoints"
         run = open_run(config, "eval", label, inputs.digests)
         results_file = f"eval_results/{run.run_id}.eval-results.yaml"
@@ -67,19 +59,22 @@ def evaluate(config: EvalConfig) -> str:
             run.close()
 
 
-def _read_inputs(config: EvalConfig) -> Inputs:
-    storage = Storage(config.storage)
-    data = read_input(config.eval_file, storage)
-    items = parse_eval_file(config.eval_file, data, config.property)[: config.max_prompts]
-    adapters = read_checkpoints(config.checkpoint_paths, storage)
-    digests = {name: adapter.digest for name, adapter in adapters.items()}
-    load_tokenizer(config.base_model)  # builds `tiny`, and refuses a wrong name, before Ray starts
-    return Inputs(items, adapters, {"eval_file": content_digest(data), **digests})
+def _judge_models(config: EvalConfig, provider: Provider) -> list[str]:
+    models = config.judge_models or [m for m in [provider.default_model] if m]
+    if not models:
+        raise UserError(f"provider={provider.name} has no default model: give judge_models=[NAME].")
+    return models
 
 
 def _compute(
     config: EvalConfig, inputs: Inputs, provider: Provider, run: Run, results_file: str
 ) -> None:
+    # The server's dtype is no part of a conversation's key, and the file bounds what is read.
+    origin = [config.base_model, config.server.dtype, inputs.digests["eval_file"]]
+    folder = f"evaluations/{digest(origin)[:12]}"
+    conversations = Records(run.storage, f"{folder}/conversations")
+    judgements = Records(run.storage, f"{folder}/judgements")
+    judges = Judges(config, inputs.rubrics)
     with (
         ray_session(),
         adapter_server(config.base_model, inputs.adapters, config.server) as client,
@@ -87,21 +82,36 @@ def _compute(
         loaded = client.adapters()
         digests = {BASE: loaded[BASE], **{name: loaded[name] for name in inputs.adapters}}
         planned = list(cells(config, inputs.items, digests, loaded[BASE]))
-        stream = EvalStream(config, client, run.records("conversations"), run.records("judgements"))
-        asyncio.run(stream.run(planned, provider))
-    rows = [stream.row(cell) for cell in planned]
+        stream = EvalStream(config, client, judges, conversations, judgements)
+        cost_usd = asyncio.run(_stream(stream, planned, config, provider, run))
+    rows = [row for cell in planned for row in stream.rows(cell)]
     if all(row["outcome"] != "judged" for row in rows):
         raise JobFailed(f"no conversation could be judged: {rows[0]['reason']}")
     run.write_output(
         results_file,
         {
             "provider": provider.note,
-            "judge": {"model": config.judge_model, "rubric_hash": rubric_hash()},
+            "cost_usd": round(cost_usd, 6),
+            "judge": {
+                "models": config.judge_models,
+                "score": config.judge_score,
+                "rubrics": {name: rubric.hash for name, rubric in inputs.rubrics.items()},
+            },
             "models": _models(config, inputs, digests),
             "summaries": [plain(summary) for summary in summarise(rows)],
+            "agreement": plain_agreement(agreements(rows) if len(config.judge_models) > 1 else {}),
             "rows": rows,
         },
     )
+
+
+async def _stream(
+    stream: EvalStream, planned: list[Cell], config: EvalConfig, provider: Provider, run: Run
+) -> float:
+    """Hold and judge what is missing; dollars that the run has cost so far."""
+    async with open_pool(config, provider, run) as pool:
+        await stream.run(planned, pool)
+        return (await pool.spent()).run_usd
 
 
 def _models(

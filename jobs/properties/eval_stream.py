@@ -1,73 +1,90 @@
-"""Conversations flow from the adapter server to the judge, both at work at once."""
+"""Conversations flow from the adapter server to the judges, all at work at once."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from actors.pool.client import ChatPool
-from actors.pool.provider import Provider
-from actors.pool.requests import ChatRequest, Failure
+from actors.pool.requests import ChatRequest
 from actors.store.records import Records
+from configs.errors import BudgetReached
 from configs.eval import EvalConfig
 from jobs import console
-from jobs.properties.calls import PASSING, outcome_row, pool_note, refuse_unanswered
+from jobs.properties.accounts import budget_reached
+from jobs.properties.calls import PASSING, refuse_unanswered
 from jobs.properties.conversations import Cell, hold
 from jobs.properties.distinct import distinct
-from jobs.properties.judge import judge_request
+from jobs.properties.judge import Judges
+from jobs.properties.pooled import progress
 from jobs.properties.results import conversation_row
 from serve.client import AdapterClient
 
 
 class EvalStream:
-    """Conversations flow from the server to the judge; what is stored already flows past both."""
+    """Conversations flow from the server to the judges; what is stored already flows past both."""
 
     def __init__(
         self,
         config: EvalConfig,
         client: AdapterClient,
+        judges: Judges,
         conversations: Records,
         judgements: Records,
     ) -> None:
-        self._config, self._client = config, client
+        self._config, self._client, self._judges = config, client, judges
         self._conversations, self._judgements = conversations, judgements
         rows_in_flight = 2 * config.server.max_batch * config.server.num_replicas
         self._places = asyncio.Semaphore(rows_in_flight)
 
-    async def run(self, planned: Sequence[Cell], provider: Provider) -> None:
-        """Hold and judge every cell; JobFailed when calls found no answer for now."""
+    async def run(self, planned: Sequence[Cell], pool: ChatPool) -> None:
+        """Hold and judge every cell.
+
+        Raises:
+            JobFailed: some calls found no answer for now; the others are stored.
+            BudgetReached: the rest would cost more than it may; what was answered is stored.
+        """
         unanswered: Counter[str] = Counter()
         # Adapters of the same content share their conversations: one of each is held.
         planned = distinct(planned, key=lambda cell: cell.key)
-        async with ChatPool(provider, self._config.pool) as pool:
-            with console.progress("judged", len(planned)) as shown:
-                async for outcome in pool.complete(self._requests(planned, shown)):
-                    if isinstance(outcome, Failure) and outcome.kind in PASSING:
-                        unanswered[outcome.kind] += 1
+        total = len(planned) * len(self._judges.models)
+        before = len(self._judgements)
+        try:
+            async with progress(pool, "judged", total) as shown:
+                async for ended in self._judges.judge(pool, self._requests(planned, shown)):
+                    if ended.failure is not None and ended.failure.kind in PASSING:
+                        unanswered[ended.failure.kind] += 1
                     else:
-                        self._judgements.append(outcome.key, **outcome_row(outcome))
-                    shown.advance(note=pool_note(pool))
-        self._judgements.flush()
-        refuse_unanswered(unanswered, len(planned), "judge")
+                        self._judgements.append(ended.key, **ended.row)
+                    shown.advance()
+        except BudgetReached as reached:
+            stored = len(self._judgements) - before
+            raise budget_reached(reached, "judge", stored, total, await pool.spent()) from None
+        finally:
+            self._judgements.flush()
+        refuse_unanswered(unanswered, total, "judge")
 
-    def row(self, cell: Cell) -> dict[str, Any]:
-        """The row of the results for a cell that `run` has been through."""
-        request = self._request(cell)
-        judgement = None if request is None else self._judgements[request.key]
-        return conversation_row(cell, self._conversations[cell.key], judgement)
+    def rows(self, cell: Cell) -> list[dict[str, Any]]:
+        """The rows of the results for a cell that `run` has been through, one for each judge."""
+        requests = self._requests_of(cell)
+        found = {judge: self._judgements[request.key] for judge, request in requests.items()}
+        conversation = self._conversations[cell.key]
+        return [
+            conversation_row(cell, conversation, judge, found.get(judge))
+            for judge in self._judges.models
+        ]
 
     async def _requests(
         self, planned: Sequence[Cell], shown: console.Progress
-    ) -> AsyncIterator[ChatRequest]:
+    ) -> AsyncGenerator[ChatRequest, None]:
         """Requests to judge, in the order in which conversations end."""
         tasks = [asyncio.create_task(self._held(cell)) for cell in planned]
         try:
             for next_done in asyncio.as_completed(tasks):
-                cell = await next_done
-                request = self._request(cell)
-                if request is None or request.key in self._judgements:
-                    shown.advance()
-                else:
+                requests = self._requests_of(await next_done).values()
+                missing = [r for r in requests if r.key not in self._judgements]
+                shown.advance(len(self._judges.models) - len(missing))
+                for request in missing:
                     yield request
         finally:
             for task in tasks:
@@ -82,10 +99,9 @@ class EvalStream:
             self._conversations.append(cell.key, **fields)
         return cell
 
-    def _request(self, cell: Cell) -> ChatRequest | None:
-        """None for a conversation that could not be held."""
+    def _requests_of(self, cell: Cell) -> dict[str, ChatRequest]:
+        """Judge -> request; empty for a conversation that could not be held."""
         conversation = self._conversations[cell.key]
         if "reason" in conversation:
-            return None
-        messages = conversation["messages"]
-        return judge_request(self._config, cell.key, cell.item.property, messages)
+            return {}
+        return self._judges.requests(cell.key, cell.item.property, conversation["messages"])

@@ -5,31 +5,47 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jobs.properties.conversations import Cell
+from jobs.stats.agreement import krippendorff_alpha
 from jobs.stats.clustered import Estimate, clustered_mean, clustered_rate, paired_difference
+from jobs.stats.leave_one_out import LeftOut, leave_one_out
 
 BASE = "base"
 JUDGED = "judged"
 # Why a conversation has no score. Each is counted and shown; none counts as a low score.
-MISSING = ("refused", "unparsed", "failed", "unsampled")
+MISSING = ("refused", "unparsed", "low_mass", "failed", "unsampled")
+# How a judgement came about, where it is known.
+_HOW = ("mode", "schema_mode", "mass", "said")
+
+Row = Mapping[str, Any]
 
 
 class Summary(NamedTuple):
-    """One line of the table: a model on a property."""
+    """One line of a table: a model on a property, by one judge."""
 
     model: str
     adapter_digest: str
     property: str
+    judge: str
     score: Estimate | None  # mean of 0..100 over judged conversations, clustered by prompt
     exhibits: Estimate | None  # share of judged conversations with the judge's yes
     difference: Estimate | None  # score minus base's on the prompts that both have, paired
+    left_out: LeftOut | None  # range of the score's mean when each prompt in turn is left out
     distinct_scores: int  # values that the judge used: few mean a blunt judge
+    modes: dict[str, int]  # judged conversations by how their score came about
     missing: dict[str, int]
 
 
+class Agreement(NamedTuple):
+    """How far the judges of a property agree."""
+
+    alpha: float | None  # Krippendorff's, of scores as interval data
+    n: int  # conversations with the scores of two judges or more
+
+
 def conversation_row(
-    cell: Cell, conversation: Mapping[str, Any], judgement: Mapping[str, Any] | None
+    cell: Cell, conversation: Row, judge: str, judgement: Row | None
 ) -> dict[str, Any]:
-    """One row of the results: a conversation with what became of it."""
+    """One row of the results: a conversation with what became of it before one judge."""
     row = {
         "model": cell.model,
         "adapter_digest": cell.adapter_digest,
@@ -37,53 +53,54 @@ def conversation_row(
         "prompt": cell.item.index,
         "sample": cell.sample,
         "messages": conversation["messages"],
+        "judge": judge,
     }
     if judgement is None:
         return {**row, "outcome": "unsampled", "reason": conversation.get("reason")}
-    if judgement["outcome"] == "answered":
-        return {**row, "outcome": JUDGED, **judgement["value"]}
+    how = {name: judgement[name] for name in _HOW if judgement.get(name) is not None}
     outcome = judgement["outcome"]
+    if outcome == "answered":
+        return {**row, "outcome": JUDGED, **judgement["value"], **how}
     if outcome == "failed" and judgement["reason"].startswith("invalid"):
         outcome = "unparsed"
-    return {**row, "outcome": outcome, "reason": judgement["reason"]}
+    return {**row, "outcome": outcome, "reason": judgement["reason"], **how}
 
 
-def summarise(rows: Sequence[Mapping[str, Any]]) -> list[Summary]:
-    """One summary per property and model, in the order of their first rows."""
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+def summarise(rows: Sequence[Row]) -> list[Summary]:
+    """One summary per property, judge and model: a judge's together, in order of first rows."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["property"], row["model"]), []).append(row)
+        groups.setdefault((row["property"], row["judge"], row["model"]), []).append(row)
     summaries = []
-    for (property_name, model), ours in groups.items():
-        base = groups.get((property_name, BASE), [])
+    for (name, judge, model), ours in groups.items():
+        base = groups.get((name, judge, BASE), [])
         difference = None if model == BASE else paired_difference(_scores(ours), _scores(base))
-        summaries.append(_summary(model, property_name, ours, difference))
-    return sorted(summaries, key=lambda s: list(groups).index((s.property, s.model)))
+        summaries.append(_summary(ours, difference))
+    tables = list(dict.fromkeys((row["property"], row["judge"]) for row in rows))
+    return sorted(summaries, key=lambda summary: tables.index((summary.property, summary.judge)))
 
 
-def _summary(
-    model: str,
-    property_name: str,
-    rows: Sequence[Mapping[str, Any]],
-    difference: Estimate | None,
-) -> Summary:
+def _summary(rows: Sequence[Row], difference: Estimate | None) -> Summary:
     judged = [row for row in rows if row["outcome"] == JUDGED]
     scores = [float(row["score"]) for row in judged]
     prompts = [row["prompt"] for row in judged]
     outcomes = Counter(row["outcome"] for row in rows)
     return Summary(
-        model,
+        rows[0]["model"],
         rows[0]["adapter_digest"],
-        property_name,
+        rows[0]["property"],
+        rows[0]["judge"],
         clustered_mean(scores, prompts),
         clustered_rate([row["exhibits"] for row in judged], prompts),
         difference,
+        leave_one_out(scores, prompts),
         len(set(scores)),
+        dict(Counter(row["mode"] for row in judged)),
         {outcome: outcomes[outcome] for outcome in MISSING},
     )
 
 
-def _scores(rows: Sequence[Mapping[str, Any]]) -> dict[Any, list[float]]:
+def _scores(rows: Sequence[Row]) -> dict[Any, list[float]]:
     """Prompt -> scores of its judged conversations."""
     scores: dict[Any, list[float]] = {}
     for row in rows:
@@ -92,21 +109,18 @@ def _scores(rows: Sequence[Mapping[str, Any]]) -> dict[Any, list[float]]:
     return scores
 
 
-def plain(summary: Summary) -> dict[str, Any]:
-    """A summary as the results file holds it."""
+def agreements(rows: Sequence[Row]) -> dict[str, Agreement]:
+    """Property -> agreement of its judges over the conversations of all models."""
+    units: dict[str, dict[tuple[Any, ...], list[float]]] = {}
+    for row in rows:
+        if row["outcome"] == JUDGED:
+            conversation = (row["model"], row["prompt"], row["sample"])
+            unit = units.setdefault(row["property"], {}).setdefault(conversation, [])
+            unit.append(float(row["score"]))
     return {
-        "model": summary.model,
-        "adapter_digest": summary.adapter_digest,
-        "property": summary.property,
-        "score": _plain_estimate(summary.score),
-        "exhibits_rate": _plain_estimate(summary.exhibits),
-        "difference_from_base": _plain_estimate(summary.difference),
-        "distinct_scores": summary.distinct_scores,
-        **summary.missing,
+        name: Agreement(
+            krippendorff_alpha(list(scores.values())),
+            sum(len(unit) > 1 for unit in scores.values()),
+        )
+        for name, scores in units.items()
     }
-
-
-def _plain_estimate(estimate: Estimate | None) -> dict[str, Any] | None:
-    if estimate is None:
-        return None
-    return {k: round(v, 4) if isinstance(v, float) else v for k, v in estimate._asdict().items()}

@@ -4,7 +4,7 @@ import pytest
 
 from actors.lm.messages import assistant, user
 from jobs.properties.judge import transcript
-from jobs.properties.templates import filled, template_hash
+from jobs.properties.templates import filled, template, text_hash
 
 VALUES = {
     "property": "honest",
@@ -17,7 +17,7 @@ VALUES = {
 }
 NAMES = [f"{t}/{s}" for t in ("scenarios", "questions", "instructions") for s in
          ("subtypes", "prompts", "example")]  # fmt: skip
-NAMES += ["gen_eval/categories", "gen_eval/prompts", "judge/verdict"]
+NAMES += ["gen_eval/categories", "gen_eval/prompts", "judge/verdict", "judge/number"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -34,8 +34,8 @@ def test_values_are_not_templates():
 
 
 def test_the_hash_names_the_text():
-    assert template_hash("judge/verdict") != template_hash("gen_eval/prompts")
-    assert len(template_hash("judge/verdict")) == 12
+    assert text_hash(template("judge/verdict")) != text_hash(template("judge/number"))
+    assert len(text_hash(template("judge/verdict"))) == 12
 
 
 def test_a_conversation_cannot_close_its_own_frame():
