@@ -1,4 +1,4 @@
-"""Who answers: the embedded endpoint, OpenRouter, or any OpenAI-compatible base URL."""
+"""Who answers: the embedded endpoint, OpenRouter, any OpenAI-compatible base URL, or a replay."""
 
 import ipaddress
 import os
@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from actors.pool.books.replay import REPLAY, find_replay, is_replay
 from actors.pool.endpoint.process import endpoint_process
+from configs.base import digest
 from configs.errors import UserError, did_you_mean
 
 OPENROUTER_KEY = "OPENROUTER_API_KEY"
 _OPENROUTER_URL = "https://openrouter.ai/api/v1"
 _OPENROUTER_MODEL = "openai/gpt-4.1-mini"
 _OPENAI_KEY = "OPENAI_API_KEY"
+_NOWHERE = "http://replay.invalid/v1"  # nothing is sent; no such host can exist (RFC 2606)
 _RULES = "answers and verdicts come from the embedded endpoint's rules"
 
 
@@ -30,14 +33,21 @@ class Provider:
     key_variable: str | None = None  # where the key comes from
     schema_options: Mapping[str, Any] = field(default_factory=dict)  # sent along with a schema
     credentials: tuple[str, str] | None = field(default=None, repr=False)  # HTTP Basic, not the key
+    replay_only: bool = False  # stored answers stand in for it: nothing is sent
+
+    @property
+    def account(self) -> str:
+        """Names the account that is billed and limited, without telling its key."""
+        return digest([self.api_key, self.credentials])[:12]
 
 
 @contextmanager
-def open_provider(name: str | None = None) -> Iterator[Provider]:
-    """The provider called `name`: "offline", "openrouter", or a base URL (http...).
+def open_provider(name: str | None = None, storage: str = ".") -> Iterator[Provider]:
+    """The provider called `name`: "offline", "openrouter", a base URL (http...), or "replay".
 
     None is OpenRouter where its key is in the environment, else offline. Offline starts the
-    embedded endpoint and ends it on exit.
+    embedded endpoint and ends it on exit. A replay (`actors.pool.books.replay` has its forms)
+    answers from the books of the storage root `storage`, under the name of who answered first.
     """
     key = os.environ.get(OPENROUTER_KEY)
     if name is None:
@@ -52,11 +62,22 @@ def open_provider(name: str | None = None) -> Iterator[Provider]:
         yield _openrouter(key)
     elif name.startswith(("http://", "https://")):
         yield _endpoint(name)
+    elif is_replay(name):
+        yield _replay(name, storage)
     else:
         raise UserError(
             f'provider="{name}" is neither a known name nor a base URL (http...).'
-            + did_you_mean(name, ["offline", "openrouter"])
+            + did_you_mean(name, ["offline", "openrouter", REPLAY])
         )
+
+
+def _replay(name: str, storage: str) -> Provider:
+    # Name, model and options are the original's: the same calls and runs have the same keys.
+    (original, model, options), source = find_replay(name, storage)
+    note = f"{original}, replayed from {source}: nothing is sent"
+    return Provider(
+        original, _NOWHERE, "none", model, note, schema_options=options, replay_only=True
+    )
 
 
 def _openrouter(key: str | None) -> Provider:

@@ -34,7 +34,7 @@ class Transport:
         self._client = openai.AsyncOpenAI(
             base_url=provider.base_url,
             api_key=provider.api_key,
-            default_headers=_authorization(provider),
+            default_headers=authorization(provider),
             max_retries=0,  # its retries would hide 429s and bill in silence
             # Only connecting has a limit of its own: the deadline below covers the whole attempt,
             # also an endpoint that sends a byte now and then.
@@ -70,7 +70,7 @@ class Transport:
         return read_answer(response.content)
 
 
-def _authorization(provider: Provider) -> dict[str, str]:
+def authorization(provider: Provider) -> dict[str, str]:
     """The header of credentials that stood in the URL; it takes the place of the key's."""
     if provider.credentials is None:
         return {}

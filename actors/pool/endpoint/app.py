@@ -11,6 +11,7 @@ from actors.pool.endpoint.faults import FaultConfig
 from actors.pool.endpoint.replies import Answer
 
 MODEL = "rules"
+_MAX_COMPLETION_TOKENS = 4096
 
 
 def create_app(answer: Answer, faults: FaultConfig) -> Starlette:
@@ -18,12 +19,20 @@ def create_app(answer: Answer, faults: FaultConfig) -> Starlette:
     chat = ChatCompletions(answer, faults)
 
     async def models(request: Request) -> JSONResponse:
-        model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "hothouse"}
+        model = {
+            "id": MODEL,
+            "object": "model",
+            "created": 0,
+            "owned_by": "hothouse",
+            "pricing": {"prompt": "0", "completion": "0", "request": str(chat.faults.cost_usd)},
+            "top_provider": {"max_completion_tokens": _MAX_COMPLETION_TOKENS},
+        }
         return JSONResponse({"object": "list", "data": [model]})
 
     async def key(request: Request) -> JSONResponse:
-        usage = chat.counts.billed_usd
-        data = {"label": "embedded", "limit": None, "limit_remaining": None, "usage": usage}
+        limit, usage = chat.faults.credit_usd, chat.counts.billed_usd
+        remaining = None if limit is None else max(0.0, limit - usage)
+        data = {"label": "embedded", "limit": limit, "limit_remaining": remaining, "usage": usage}
         return JSONResponse({"data": data})
 
     async def counts(request: Request) -> JSONResponse:

@@ -56,6 +56,7 @@ class FaultConfig(Config):
         None, gt=0, description="429 at once to requests over it; a second's worth may come at once"
     )
     out_of_credit_after: int | None = Field(None, ge=0, description="402 after this many requests")
+    credit_usd: float | None = Field(None, ge=0, description="the key's limit, as /key shows it")
     no_schema: bool = Field(False, description="400 to a JSON schema, as many servers answer")
     no_json_mode: bool = Field(False, description="400 to any response_format")
     no_logprobs: bool = Field(False, description="null for logprobs, as many providers give")

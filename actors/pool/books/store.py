@@ -1,0 +1,196 @@
+"""The books on a disk: answers, spending and calls in flight in one SQLite file.
+
+A batch of entries is one transaction, so a kill leaves all of it or none. Several processes may
+have the file open: who reads in order to write does it inside `writing()`.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from actors.pool.books.entries import Answering
+from actors.pool.books.ledger import Hold, Ledger, Totals
+from actors.pool.books.waiting import Id
+from configs.errors import UserError
+
+_FORMAT = 1
+_BUSY_S = 30.0
+# `books` tells the spending of this file from what was read out of the journals of others.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY, provider TEXT NOT NULL, model TEXT NOT NULL, request BLOB,
+    answer BLOB NOT NULL, created_s REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS providers (
+    name TEXT PRIMARY KEY, default_model TEXT, schema_options TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS spending (
+    run_id TEXT, books TEXT, spent INTEGER NOT NULL, presumed INTEGER NOT NULL,
+    reserved INTEGER NOT NULL, PRIMARY KEY (run_id, books));
+CREATE TABLE IF NOT EXISTS holds (
+    owner TEXT, ticket INTEGER, key TEXT NOT NULL, run_id TEXT NOT NULL, attempt INTEGER NOT NULL,
+    reserved INTEGER NOT NULL, sunk INTEGER NOT NULL, PRIMARY KEY (owner, ticket));
+CREATE INDEX IF NOT EXISTS holds_by_key ON holds (key);
+CREATE TABLE IF NOT EXISTS owners (
+    owner TEXT PRIMARY KEY, run_id TEXT NOT NULL, session TEXT NOT NULL, heard_s REAL NOT NULL);
+"""
+
+
+class Held(NamedTuple):
+    """A call in flight."""
+
+    key: str
+    run_id: str
+    attempt: int
+    hold: Hold
+
+
+class Row(NamedTuple):
+    """An answer with what people want to know about it."""
+
+    key: str
+    provider: str
+    model: str
+    request: bytes | None  # JSON of the body, where it was given
+    answer: bytes  # JSON
+    created_s: float
+
+
+class Store:
+    """An open file; of one thread."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = path
+        with self._faults():
+            if isinstance(path, Path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self.db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+            self.db.execute("PRAGMA journal_mode = WAL")
+            self.db.execute("PRAGMA synchronous = NORMAL")
+            (version,) = self.db.execute("PRAGMA user_version").fetchone()
+            if version not in (0, _FORMAT):
+                raise UserError(f"{path} was written by another version of hothouse.")
+            self.db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={_FORMAT};COMMIT;")
+
+    def close(self) -> None:
+        """Close the file."""
+        self.db.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction that other processes wait for; all of it is kept, or nothing."""
+        with self._faults():
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                if self.db.in_transaction:  # some faults have ended it already
+                    self.db.execute("ROLLBACK")
+                raise
+            self.db.execute("COMMIT")
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise UserError(
+                f"{self._path} cannot be used: {error}. Make room there, or give another storage=."
+            ) from error
+
+    def answers(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """The stored ones among `keys`."""
+        with self._faults():
+            return dict(
+                self.db.execute(
+                    "SELECT key, answer FROM answers WHERE key IN (SELECT value FROM json_each(?))",
+                    (json.dumps(list(keys)),),
+                )
+            )
+
+    def put(self, row: Row) -> bool:
+        """Store an answer; false where the key has one already."""
+        done = self.db.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)", row)
+        return done.rowcount > 0
+
+    def rows(self) -> Iterator[Row]:
+        """All answers, by key."""
+        return map(Row._make, self.db.execute("SELECT * FROM answers ORDER BY key"))
+
+    def introduce(self, answering: Answering) -> None:
+        """Note what stands for a provider when its answers are replayed."""
+        self.db.execute(
+            "INSERT OR REPLACE INTO providers VALUES (?, ?, ?)",
+            (answering.name, answering.default_model, json.dumps(answering.schema_options)),
+        )
+
+    def providers(self) -> dict[str, Answering]:
+        """Providers, by name."""
+        found = self.db.execute("SELECT * FROM providers ORDER BY name").fetchall()
+        return {name: Answering(name, model, json.loads(options)) for name, model, options in found}
+
+    def ledger(self) -> Ledger:
+        """The totals of all runs."""
+        totals = self.db.execute(
+            "SELECT run_id, sum(spent), sum(presumed), sum(reserved) FROM spending GROUP BY run_id"
+        )
+        return Ledger({run: Totals(*sums) for run, *sums in totals})
+
+    def keep(self, moved: Mapping[str, Totals]) -> None:
+        """Add to the spending of runs."""
+        self.db.executemany(
+            "INSERT INTO spending VALUES (?, '', ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            "spent = spent + excluded.spent, presumed = presumed + excluded.presumed, "
+            "reserved = reserved + excluded.reserved",
+            [(run, t.spent, t.presumed, t.reserved) for run, t in moved.items()],
+        )
+
+    def held(self, id_: Id) -> Held | None:
+        """The call in flight of a ticket."""
+        row = self.db.execute(
+            "SELECT key, run_id, attempt, reserved, sunk FROM holds WHERE owner=? AND ticket=?", id_
+        ).fetchone()
+        if row is None:
+            return None
+        key, run_id, attempt, reserved, sunk = row
+        return Held(key, run_id, attempt, Hold(reserved, sunk))
+
+    def holder(self, key: str) -> Id | None:
+        """Whose call for `key` is in flight."""
+        return self.db.execute("SELECT owner, ticket FROM holds WHERE key = ?", (key,)).fetchone()
+
+    def hold(self, id_: Id, held: Held) -> None:
+        """A call is in flight."""
+        self.db.execute(
+            "INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*id_, *held[:3], *held.hold),
+        )
+
+    def release(self, id_: Id) -> None:
+        """A call is no longer in flight."""
+        self.db.execute("DELETE FROM holds WHERE owner=? AND ticket=?", id_)
+
+    def tickets(self, owner: str) -> list[Id]:
+        """What an owner has in flight."""
+        return self.db.execute("SELECT owner, ticket FROM holds WHERE owner=?", (owner,)).fetchall()
+
+    def hear(self, owner: str, run_id: str, session: str, now_s: float) -> None:
+        """An owner is alive."""
+        self.db.execute(
+            "INSERT OR REPLACE INTO owners VALUES (?, ?, ?, ?)", (owner, run_id, session, now_s)
+        )
+
+    def owners_of_others(self, run_id: str, session: str) -> list[str]:
+        """Owners that earlier sessions of a run left."""
+        query = "SELECT owner FROM owners WHERE run_id = ? AND session != ?"
+        return [owner for (owner,) in self.db.execute(query, (run_id, session))]
+
+    def silent_owners(self, before_s: float) -> list[str]:
+        """Owners not heard of since `before_s`."""
+        query = "SELECT owner FROM owners WHERE heard_s < ?"
+        return [owner for (owner,) in self.db.execute(query, (before_s,))]
+
+    def forget(self, owner: str) -> None:
+        """An owner is gone."""
+        self.db.execute("DELETE FROM owners WHERE owner = ?", (owner,))
