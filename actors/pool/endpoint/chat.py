@@ -58,6 +58,8 @@ class ChatCompletions:
             request = parse_request(raw)
         except BadRequest as problem:
             return bad_request(problem)
+        if over_limit:
+            return reply(request, "rate_limited", faults, digest, self._answer)
         if _takes_not(faults, request.sent_format):
             return bad_request(BadRequest("response_format is not supported.", "response_format"))
         fault = decide(faults, ordinal, digest, request.asked_again)
