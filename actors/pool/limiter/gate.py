@@ -39,7 +39,8 @@ class Gate:
         self._turnstile = Turnstile(job, worker, limits)
         self._queue: deque[tuple[asyncio.Future[Sent], int]] = deque()
         self._waiting = 0  # of the queue, those not cancelled
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._pump_at_s = 0.0  # the loop's clock; uvloop's handles do not always tell
         self._reporter: asyncio.Task[None] | None = None
         self._report_now = asyncio.Event()
         self._idle = False
@@ -120,11 +121,12 @@ class Gate:
         if wait_s == float("inf"):
             return  # a lease or a release will pump
         loop = asyncio.get_running_loop()
+        now_s = loop.time()
         if self._timer is not None:
-            if loop.time() < self._timer.when() <= loop.time() + wait_s:
+            if now_s < self._pump_at_s <= now_s + wait_s:
                 return
             self._timer.cancel()
-        self._timer = loop.call_later(wait_s, self._pump)
+        self._timer, self._pump_at_s = loop.call_later(wait_s, self._pump), now_s + wait_s
 
     async def _report_on(self) -> None:
         """Report while there is something to report, then give the lease back."""
