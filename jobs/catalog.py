@@ -70,6 +70,12 @@ _ALL = [
         "jobs.serving.serve:run",
     ),
     Job(
+        "export_calls",
+        "stored calls of a study -> one file that replays them",
+        "configs.export_calls:ExportCallsConfig",
+        "jobs.calls.export_calls:run",
+    ),
+    Job(
         "demo",
         "all of it in a few minutes, no key, no GPU",
         "configs.demo:DemoConfig",

@@ -17,12 +17,16 @@ from configs.errors import UserError
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-def at(storage: Path, run_id: str = "run", session: str = "1", **fields) -> BooksAt:
-    budgets = {"budget_usd": None, "study_budget_usd": None}
-    return BooksAt(str(storage), run_id, session, **{**budgets, **fields})
+def at(
+    storage: Path,
+    run_id: str = "run",
+    session: str = "1",
+    budget_usd: float | None = None,
+    replay_only: bool = False,
+) -> BooksAt:
+    return BooksAt(str(storage), run_id, session, budget_usd, None, replay_only)
 
 
-@ray.remote(num_cpus=0)
 class Owner:
     """An owner in a process of its own, which can be killed."""
 
@@ -82,7 +86,7 @@ def test_one_call_for_two_clients(tmp_path: Path):
 def test_an_owner_that_dies_leaves_its_call_to_the_next(tmp_path: Path):
     async def scene() -> None:
         driver = Books(at(tmp_path), "driver")
-        doomed = Owner.remote(at(tmp_path), "doomed")
+        doomed = ray.remote(num_cpus=0)(Owner).remote(at(tmp_path), "doomed")
         assert await doomed.open.remote("k", 0.5) == Mine()
         second = await waits(driver.open("k", 0.25))
         os.kill(await doomed.pid.remote(), signal.SIGKILL)
@@ -229,7 +233,7 @@ def test_a_stream_of_stored_answers_leaves_nothing_in_the_client(tmp_path: Path)
         for _ in range(5):
             found = await asyncio.gather(*(books.open("k", 0.0) for _ in range(400)))
             assert set(found) == {Stored(b"1")}
-        assert not (books._asked or books._calls or books._outgoing)
+        assert (len(books._asked), len(books._calls), len(books._outgoing)) == (0, 0, 0)
         await books.aclose()
 
     play(scene)
