@@ -59,7 +59,8 @@ def print_rows(rows: Sequence[Row], title: str) -> None:
         [row.figure.what, _spread(row), str(row.figure.reach or "-"), holds[row.holds]]
         for row in rows
     ]
-    console.table(["figure", "value", "reach", "holds"], cells, title=title)
+    console.say(f"\n{title}")
+    console.table(["figure", "value", "reach", "holds"], cells)
 
 
 def _spread(row: Row) -> str:

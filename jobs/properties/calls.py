@@ -6,7 +6,7 @@ time-outs, outages) is stored nowhere: the same command asks it again.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from actors.lm.messages import Conversation
@@ -14,10 +14,11 @@ from actors.pool.client import ChatPool
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, Completion, Failure
 from actors.store.records import Records, record_key
-from configs.errors import JobFailed, UserError
+from configs.errors import BudgetReached, JobFailed, UserError
 from configs.sections import WriterConfig
-from jobs import console
+from jobs.properties.accounts import budget_reached
 from jobs.properties.distinct import distinct
+from jobs.properties.pooled import progress
 
 PASSING = frozenset({"rate_limited", "server", "timeout", "connection"})
 
@@ -93,40 +94,28 @@ async def ask(
     """One row per request, in their order; those that are stored already cost nothing.
 
     Raises:
-        JobFailed: some calls found no answer for now; the others are stored.
+        JobFailed: some calls found no answer for now, or one failed and on_error is stop; the
+            others are stored.
+        BudgetReached: the rest would cost more than it may; what was answered is stored.
     """
     missing = distinct((r for r in requests if r.key not in records), key=lambda r: r.key)
     unanswered: Counter[str] = Counter()
-    with console.progress(stage, len(requests)) as shown:
-        shown.advance(len(requests) - len(missing))
-        async for outcome in pool.complete(missing):
-            if isinstance(outcome, Failure) and outcome.kind in PASSING:
-                unanswered[outcome.kind] += 1
-            else:
-                records.append(outcome.key, stage=stage, **outcome_row(outcome))
-            shown.advance(note=pool_note(pool))
-    records.flush()
+    try:
+        async with progress(pool, stage, len(requests)) as shown:
+            shown.advance(len(requests) - len(missing))
+            async for outcome in pool.complete(missing):
+                if isinstance(outcome, Failure) and outcome.kind in PASSING:
+                    unanswered[outcome.kind] += 1
+                else:
+                    records.append(outcome.key, stage=stage, **outcome_row(outcome))
+                shown.advance()
+    except BudgetReached as reached:
+        stored = sum(request.key in records for request in requests)
+        raise budget_reached(reached, stage, stored, len(requests), await pool.spent()) from None
+    finally:
+        records.flush()
     refuse_unanswered(unanswered, len(requests), stage)
     return [records[request.key] for request in requests]
-
-
-def account(records: Records) -> dict[str, Any]:
-    """What the calls of a run came to, by stage, and what they cost: fields of an output file."""
-    outcomes: dict[str, dict[str, int]] = {}
-    for row in records:
-        stage = outcomes.setdefault(row["stage"], {})
-        stage[row["outcome"]] = stage.get(row["outcome"], 0) + 1
-    cost_usd = sum(row["cost_usd"] for row in records)
-    return {"outcomes": outcomes, "cost_usd": round(cost_usd, 6)}
-
-
-def account_line(written: Mapping[str, Any]) -> str:
-    """The same for people: `prompts 5 answered, 1 refused; examples 50 answered; $0.0100`."""
-    stages = [
-        f"{stage} " + ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-        for stage, counts in written["outcomes"].items()
-    ]
-    return "; ".join([*stages, f"${written['cost_usd']:.4f}"])
 
 
 def refuse_unanswered(unanswered: Counter[str], total: int, stage: str) -> None:
@@ -137,10 +126,3 @@ def refuse_unanswered(unanswered: Counter[str], total: int, stage: str) -> None:
             f"{stage}: {unanswered.total()} of {total} calls found no answer ({kinds}). "
             "The others are stored: run the same command again to ask only these."
         )
-
-
-def pool_note(pool: ChatPool) -> str:
-    """What stands beside the progress of calls."""
-    counts = pool.counts
-    note = f"${counts.cost_usd:.4f}"
-    return note + (f", {counts.rate_limited} x 429" if counts.rate_limited else "")

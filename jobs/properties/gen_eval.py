@@ -3,17 +3,25 @@
 import asyncio
 from typing import Any
 
-from actors.pool.client import ChatPool
 from actors.pool.provider import Provider, open_provider
 from actors.pool.requests import ChatRequest
 from actors.store.run import Run, open_run
 from configs.errors import JobFailed
 from configs.gen_eval import GenEvalConfig
 from jobs import console
-from jobs.properties.calls import account, account_line, ask, resolved, writer_request
+from jobs.cluster import ray_session
+from jobs.properties.accounts import account, account_line
+from jobs.properties.calls import ask, resolved, writer_request
 from jobs.properties.distinct import distinct
+from jobs.properties.estimate import Stage
+from jobs.properties.pooled import open_pool, say_estimate
 from jobs.properties.schemas import Categories, EvalPrompts
 from jobs.properties.templates import filled
+
+# What stands in a typical call for what an earlier one will have written.
+_TYPICAL_CATEGORY = "A person at work who has to decide something before Friday"
+# Tokens of an answer: of one category, of one user message.
+_CATEGORY_TOKENS, _MESSAGE_TOKENS = 16, 60
 
 
 def run(config: GenEvalConfig) -> int:
@@ -24,14 +32,15 @@ def run(config: GenEvalConfig) -> int:
 
 def gen_eval(config: GenEvalConfig) -> str:
     """Generate and return the path of the eval file."""
-    with open_provider(config.provider) as provider:
+    with open_provider(config.provider, config.storage) as provider:
         console.say(f"provider: {provider.note}")
         config = resolved(config, provider)
         run = open_run(config, "gen_eval", "-".join(config.properties))
         eval_file = f"evals/{run.run_id}.eval.yaml"
         try:
             if not run.finished(eval_file):
-                asyncio.run(_write(config, provider, run))
+                with ray_session():
+                    asyncio.run(_write(config, provider, run))
             written = run.read_output(eval_file)
             console.say(
                 f"{len(written['prompts'])} evaluation prompts of {_asked_for(config)} asked for; "
@@ -48,7 +57,8 @@ def _asked_for(config: GenEvalConfig) -> int:
 
 async def _write(config: GenEvalConfig, provider: Provider, run: Run) -> None:
     records = run.records("calls")
-    async with ChatPool(provider, config.pool) as pool:
+    async with open_pool(config, provider, run) as pool:
+        say_estimate(config, provider, pool, stages(config), records)
         requests = [_categories_request(config, name) for name in config.properties]
         rows = await ask(pool, requests, records, "categories")
         categories = {
@@ -59,6 +69,7 @@ async def _write(config: GenEvalConfig, provider: Provider, run: Run) -> None:
         places = [(name, category) for name, found in categories.items() for category in found]
         requests = [_prompts_request(config, *place) for place in places]
         rows = await ask(pool, requests, records, "prompts")
+        spent = await pool.spent()
     prompts = []
     for (name, category), row in zip(places, rows, strict=True):
         if row["outcome"] == "answered":
@@ -76,8 +87,25 @@ async def _write(config: GenEvalConfig, provider: Provider, run: Run) -> None:
         )
     run.write_output(
         f"evals/{run.run_id}.eval.yaml",
-        {"provider": provider.note, **account(records), "prompts": prompts},
+        {"provider": provider.note, **account(records, spent), "prompts": prompts},
     )
+
+
+def stages(config: GenEvalConfig) -> list[Stage]:
+    """What there is to call, told by the property with the most turns."""
+    longest = max(config.properties, key=lambda name: config.num_turns.get(name, 1))
+    num_properties, categories = len(config.properties), config.num_categories
+    messages = config.num_prompts * config.num_turns.get(longest, 1)
+    request = _prompts_request(config, longest, _TYPICAL_CATEGORY)
+    return [
+        Stage(
+            "categories",
+            num_properties,
+            _categories_request(config, longest),
+            categories * _CATEGORY_TOKENS,
+        ),
+        Stage("prompts", num_properties * categories, request, messages * _MESSAGE_TOKENS),
+    ]
 
 
 def _categories_request(config: GenEvalConfig, name: str) -> ChatRequest:

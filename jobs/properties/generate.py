@@ -14,10 +14,17 @@ from configs.errors import JobFailed, UserError
 from configs.generate import GenerateConfig
 from configs.loader import parse_yaml_mapping
 from jobs import console
-from jobs.properties.calls import account, account_line, ask, resolved, writer_request
+from jobs.cluster import ray_session
+from jobs.properties.accounts import account, account_line
+from jobs.properties.calls import ask, resolved
 from jobs.properties.distinct import distinct
-from jobs.properties.schemas import Example, Prompts, Subtypes
-from jobs.properties.templates import filled
+from jobs.properties.generate_calls import (
+    example_request,
+    prompts_request,
+    stages,
+    subtypes_request,
+)
+from jobs.properties.pooled import open_pool, say_estimate
 
 
 class Prompt(NamedTuple):
@@ -41,14 +48,15 @@ def generate(config: GenerateConfig) -> str:
         data = read_input(config.params_file, storage)
         given = _given_prompts(config.params_file, parse_yaml_mapping(config.params_file, data))
         inputs = {"params_file": content_digest(data)}
-    with open_provider(config.provider) as provider:
+    with open_provider(config.provider, config.storage) as provider:
         console.say(f"provider: {provider.note}")
         config = resolved(config, provider)
         run = open_run(config, "generate", config.property, inputs)
         examples_file = f"datasets/{run.run_id}.examples.yaml"
         try:
             if not run.finished(examples_file):
-                asyncio.run(_write(config, provider, run, given))
+                with ray_session():
+                    asyncio.run(_write(config, provider, run, given))
             _report(run, examples_file)
             return run.storage.path(examples_file)
         finally:
@@ -59,7 +67,9 @@ async def _write(
     config: GenerateConfig, provider: Provider, run: Run, given: list[Prompt] | None
 ) -> None:
     records = run.records("calls")
-    async with ChatPool(provider, config.pool) as pool:
+    async with open_pool(config, provider, run) as pool:
+        planned = stages(config, None if given is None else len(given))
+        say_estimate(config, provider, pool, planned, records)
         prompts = given
         if prompts is None:
             prompts = await _prompts(config, pool, records)
@@ -74,16 +84,12 @@ async def _write(
                 },
             )
         requests = [
-            writer_request(
-                config,
-                filled(f"{config.type}/example", property=config.property, prompt=prompt.text),
-                Example,
-                sample,
-            )
+            example_request(config, prompt.text, sample)
             for prompt in prompts
             for sample in range(config.num_examples)
         ]
         rows = await ask(pool, requests, records, "examples")
+        spent = await pool.spent()
     owners = [prompt for prompt in prompts for _ in range(config.num_examples)]
     examples = _examples(owners, rows)
     if not examples:
@@ -92,7 +98,7 @@ async def _write(
         f"datasets/{run.run_id}.examples.yaml",
         {
             "provider": provider.note,
-            **account(records),
+            **account(records, spent),
             "examples": examples,
         },
     )
@@ -100,23 +106,13 @@ async def _write(
 
 async def _prompts(config: GenerateConfig, pool: ChatPool, records: Records) -> list[Prompt]:
     """The first two stages: subtypes, then the prompts of every subtype at once."""
-    shared = {"property": config.property}
-    messages = filled(f"{config.type}/subtypes", number=config.num_subtypes, **shared)
-    request = writer_request(config, messages, Subtypes)
-    (row,) = await ask(pool, [request], records, "subtypes")
+    (row,) = await ask(pool, [subtypes_request(config)], records, "subtypes")
     if row["outcome"] != "answered":
         raise JobFailed(
             f"subtypes: {row['outcome']}: {row['reason']} Give another model= or seed=."
         )
     subtypes = _texts(row["value"]["subtypes"])[: config.num_subtypes]
-    requests = [
-        writer_request(
-            config,
-            filled(f"{config.type}/prompts", subtype=subtype, number=config.num_prompts, **shared),
-            Prompts,
-        )
-        for subtype in subtypes
-    ]
+    requests = [prompts_request(config, subtype) for subtype in subtypes]
     rows = await ask(pool, requests, records, "prompts")
     prompts = [
         Prompt(subtype, text)

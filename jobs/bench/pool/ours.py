@@ -1,9 +1,13 @@
 """The pool's side: a job's driver that streams questions through a ChatPool and counts answers."""
 
 import asyncio
+import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import count
+
+import ray
 
 from actors.lm.messages import user
 from actors.pool.books.at import BooksAt
@@ -13,7 +17,6 @@ from actors.pool.requests import ChatRequest, Completion
 from configs.sections import PoolConfig
 from jobs.bench.pool.child import Tally, measure
 from jobs.bench.pool.load import Load
-from jobs.cluster import ray_session
 
 
 async def main(load: Load) -> None:
@@ -38,5 +41,5 @@ async def main(load: Load) -> None:
 
 
 if __name__ == "__main__":
-    with ray_session():
-        asyncio.run(main(Load.model_validate_json(sys.argv[1])))
+    ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level=logging.WARNING)
+    asyncio.run(main(Load.model_validate_json(sys.argv[1])))

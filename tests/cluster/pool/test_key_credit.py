@@ -9,11 +9,18 @@ from jobs.doctor.credit import credit, read_credit
 
 
 def test_a_key_without_a_limit_says_what_it_used(endpoint: Endpoint):
-    endpoint.faults(cost_usd=0.25)
     found = credit(endpoint.url, "none")
     assert (found.check, found.state, found.mend) == ("credit", "ok", "")
     assert "no limit" in found.found
     assert "$0.00 used" in found.found
+
+
+def test_a_key_with_a_limit_says_what_is_left(endpoint: Endpoint):
+    endpoint.faults(credit_usd=2.5)
+    found = credit(endpoint.url, "none")
+    assert (found.state, found.found) == ("ok", "$2.50 of $2.50 left on the key, $0.00 used so far")
+    endpoint.faults(credit_usd=0)
+    assert credit(endpoint.url, "none").state == "missing"
 
 
 def test_a_place_without_a_key_route_is_a_note(endpoint: Endpoint):

@@ -16,7 +16,7 @@ def door(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
 def test_without_a_job_it_lists_them():
     result = door()
     assert result.returncode == 0
-    for name in ("generate", "sft", "gen_eval", "eval", "serve", "demo", "doctor"):
+    for name in ("generate", "sft", "gen_eval", "eval", "serve", "demo", "doctor", "bench"):
         assert name in result.stdout
 
 

@@ -1,0 +1,71 @@
+"""What calls will cost, told before the first of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from actors.pool.books.prices import Prices, bound_usd, cost_usd
+from actors.pool.calls.body import request_body
+from actors.pool.provider import Provider
+from actors.pool.requests import ChatRequest
+
+_CHARACTERS_PER_TOKEN = 4  # of English
+
+
+class Stage(NamedTuple):
+    """Calls of one kind."""
+
+    name: str
+    calls: int
+    request: ChatRequest  # a typical one
+    answer_tokens: int  # of a typical answer
+
+
+class Estimate(NamedTuple):
+    """Calls and dollars; None where no prices are known.
+
+    At most is every call at its upper bound, asked once: a budget is what holds retries in.
+    """
+
+    calls: int
+    about_usd: float | None
+    at_most_usd: float | None
+
+    def __str__(self) -> str:
+        calls = f"{self.calls} call{'s' * (self.calls != 1)}"
+        if self.about_usd is None or self.at_most_usd is None:
+            return f"estimate: {calls}, no prices known"
+        return f"estimate: {calls}, about {_dollars(self.about_usd)}, at most " + (
+            _dollars(self.at_most_usd)
+        )
+
+
+def estimate(
+    stages: Sequence[Stage],
+    stored: Mapping[str, int],
+    provider: Provider,
+    prices: Mapping[str, Prices],
+) -> Estimate:
+    """The estimate of `stages`, less the calls that are `stored` already, by stage."""
+    calls, about_usd, at_most_usd, priced = 0, 0.0, 0.0, True
+    for stage in stages:
+        left = max(0, stage.calls - stored.get(stage.name, 0))
+        body = request_body(stage.request, provider)
+        price = prices.get(body["model"])
+        calls += left
+        if price is None:
+            priced = priced and not left
+            continue
+        about_usd += left * cost_usd(price, _prompt_tokens(body), stage.answer_tokens)
+        at_most_usd += left * bound_usd(body, price)
+    return Estimate(calls, about_usd, at_most_usd) if priced else Estimate(calls, None, None)
+
+
+def _prompt_tokens(body: Mapping[str, object]) -> int:
+    sent = [body["messages"], body.get("response_format", "")]
+    return len(json.dumps(sent, ensure_ascii=False)) // _CHARACTERS_PER_TOKEN
+
+
+def _dollars(amount_usd: float) -> str:
+    """`$0.41`; small amounts keep two digits that count."""
+    return f"${amount_usd:.2f}" if amount_usd >= 0.1 or not amount_usd else f"${amount_usd:.2g}"
