@@ -104,10 +104,13 @@ class Adaptive:
         """5xx are no reason to cut and none to grow."""
         self._growth_from_s = now_s + _AFTER_SERVER_ERROR_S
 
-    def rate_limited(self, most: int, now_s: float) -> None:
-        """429s of calls sent since the last cut: the next one."""
-        in_flight = Ceiling(float(self.in_flight(most)), kept=_CUT, back_s=1.0)
-        self._learned = Learned(self.epoch + 1, None, in_flight, self._cut_rate(now_s), 0.0)
+    def rate_limited(self, in_flight: int, most: int, now_s: float) -> None:
+        """429s of calls sent since the last cut, with so many calls in flight: the next cut."""
+        height = self.in_flight(most)
+        if self._learned.opening is not None:
+            height = min(height, max(1, in_flight))  # it ran ahead of the calls
+        calls = Ceiling(float(height), kept=_CUT, back_s=1.0)
+        self._learned = Learned(self.epoch + 1, None, calls, self._cut_rate(now_s), 0.0)
         self.pause(_SETTLE_S, now_s)
 
     def pause(self, duration_s: float, now_s: float) -> None:

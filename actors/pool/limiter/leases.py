@@ -97,11 +97,15 @@ class Leases:
         return fair, max(0, min(fair, left))
 
     def rate_for(self, holder: Holder, total: float, held: str, used: str) -> float:
-        """The holder's part of a rate; `held` and `used` name the fields of Holder."""
+        """The holder's part of a rate; `held` and `used` name the fields of Holder.
+
+        Who has no permit can use none.
+        """
         wants: dict[str, dict[str, float]] = {}
         for (job, worker), each in self._holders.items():
             enough = _ROOM * getattr(each, used) + _SPARE * total
-            wants.setdefault(job, {})[worker] = math.inf if each.waiting else enough
+            want = math.inf if each.waiting else enough
+            wants.setdefault(job, {})[worker] = want if each.permits else 0.0
         shares = job_shares(total, wants, dict.fromkeys(wants, math.inf))
         left = total - sum(getattr(each, held) for each in self._others(holder))
         return max(0.0, min(shares[self._name(holder)], left))

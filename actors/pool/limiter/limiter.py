@@ -43,7 +43,7 @@ class Limiter:
             adaptive.server_error(now_s)
         adaptive.advance(self._leases.in_flight, self._leases.waiting, most, now_s)
         if current:
-            adaptive.rate_limited(most, now_s)
+            adaptive.rate_limited(self._leases.in_flight, most, now_s)
         if report.retry_after_s:
             adaptive.pause(report.retry_after_s, now_s)
         if report.leaving:
