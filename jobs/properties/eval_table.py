@@ -50,9 +50,8 @@ def _notes(results: Mapping[str, Any]) -> Iterator[str]:
         said = "cannot be told" if alpha is None else f"{alpha:.2f}"
         n = found["conversations"]
         yield f"Agreement on {name}: Krippendorff's alpha {said}, over {n} conversations."
-    moved = max(_moves(results["summaries"]), default=None)
-    if moved is not None:
-        shift, place, prompt = moved
+    shift, place, prompt = max(_moves(results["summaries"]), default=(0.0, "", ""))
+    if round(shift):
         yield f"One prompt left out moves a score by {shift:.0f} at most: {place}, prompt {prompt}."
 
 

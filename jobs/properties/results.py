@@ -30,7 +30,7 @@ class Summary(NamedTuple):
     exhibits: Estimate | None  # share of judged conversations with the judge's yes
     difference: Estimate | None  # score minus base's on the prompts that both have, paired
     left_out: LeftOut | None  # range of the score's mean when each prompt in turn is left out
-    distinct_scores: int  # values that the judge used: few mean a blunt judge
+    distinct_scores: int  # whole numbers that the judge used: few mean a blunt judge
     modes: dict[str, int]  # judged conversations by how their score came about
     missing: dict[str, int]
 
@@ -94,7 +94,7 @@ def _summary(rows: Sequence[Row], difference: Estimate | None) -> Summary:
         clustered_rate([row["exhibits"] for row in judged], prompts),
         difference,
         leave_one_out(scores, prompts),
-        len(set(scores)),
+        len({round(score) for score in scores}),
         dict(Counter(row["mode"] for row in judged)),
         {outcome: outcomes[outcome] for outcome in MISSING},
     )
