@@ -1,0 +1,155 @@
+"""Leases: the total keeps to the limit, what is not renewed comes back, rebirth loses nothing."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.pool.limiter.leases import TTL_S
+from actors.pool.limiter.limiter import Limiter
+from actors.pool.limiter.messages import NOTHING_LEARNED, Lease, Limits, Report
+
+LIMITS = Limits(100, None, None)
+QUIET = Report("job", "worker", LIMITS, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, NOTHING_LEARNED)
+WORKERS = [("a", "1"), ("a", "2"), ("b", "1"), ("c", "1")]
+
+
+class Talk:
+    """A limiter, and what each worker was told last."""
+
+    def __init__(self) -> None:
+        self.limiter, self.now_s = Limiter(0.0), 0.0
+        self.leases: dict[tuple[str, str], tuple[Lease, float]] = {}
+
+    def say(self, job: str, worker: str, **fields: Any) -> Lease:
+        told = self.leases.get((job, worker))
+        learned = told[0].learned if told else NOTHING_LEARNED
+        held = told[0].permits if told and self.is_good(told) else 0
+        report = QUIET._replace(job=job, worker=worker, learned=learned, permits=held)
+        lease = self.limiter.report(report._replace(**fields), self.now_s)
+        self.leases[job, worker] = lease, self.now_s
+        return lease
+
+    def is_good(self, told: tuple[Lease, float]) -> bool:
+        return self.now_s < told[1] + told[0].ttl_s
+
+    @property
+    def leased(self) -> int:
+        return sum(told[0].permits for told in self.leases.values() if self.is_good(told))
+
+    def wait(self, duration_s: float) -> None:
+        self.now_s += duration_s
+
+
+SAYINGS = st.tuples(
+    st.sampled_from(WORKERS),
+    st.floats(0.001, 1.5),  # seconds since the one before
+    st.integers(0, 60),  # calls in flight, as far as permits allow
+    st.integers(0, 200),  # calls that wait
+    st.integers(0, 5),  # 429s if 1, 5xx if 2
+)
+
+
+@given(sayings=st.lists(SAYINGS, max_size=60))
+def test_who_gets_permits_gets_them_from_within_the_limit(sayings):
+    talk = Talk()
+    for (job, worker), elapsed_s, in_flight, waiting, event in sayings:
+        talk.wait(elapsed_s)
+        told = talk.leases.get((job, worker))
+        running = min(in_flight, told[0].permits) if told and talk.is_good(told) else 0
+        lease = talk.say(
+            job,
+            worker,
+            in_flight=running,
+            waiting=waiting,
+            sent=in_flight,
+            rate_limited=int(event == 1),
+            rate_limited_now=int(event == 1),
+            server=int(event == 2),
+        )
+        assert 1 <= lease.limit <= LIMITS.max_in_flight
+        if lease.permits:
+            assert talk.leased <= lease.limit
+
+
+def test_a_dead_worker_s_permits_come_back_when_its_lease_expires():
+    talk = Talk()
+    for _ in range(60):
+        talk.wait(0.05)
+        held = talk.say("a", "1", in_flight=100, waiting=50).permits
+    assert held == LIMITS.max_in_flight
+    assert talk.say("b", "1", waiting=100).permits == 0
+    talk.wait(TTL_S + 1)
+    assert talk.say("b", "1", waiting=100).permits == LIMITS.max_in_flight
+
+
+def test_a_lease_that_is_given_back_is_free_at_once():
+    talk = Talk()
+    talk.say("a", "1", in_flight=0, waiting=100)
+    talk.say("a", "1", leaving=True)
+    assert talk.say("b", "1", waiting=10).permits == 11
+
+
+def test_two_jobs_get_the_same_whatever_their_workers():
+    talk, running = Talk(), dict.fromkeys(WORKERS, 0)
+    for _ in range(100):
+        for job, worker in WORKERS[:3]:
+            talk.wait(0.02)
+            lease = talk.say(job, worker, in_flight=running[job, worker], waiting=300)
+            running[job, worker] = lease.permits
+    assert running["a", "1"] + running["a", "2"] == running["b", "1"] == 50
+
+
+def test_the_strictest_rate_holds_and_is_shared():
+    talk = Talk()
+    slow, slower = Limits(100, 1200.0, None), Limits(100, 600.0, 60_000.0)
+    for _ in range(5):
+        talk.wait(0.1)
+        a = talk.say("a", "1", limits=slow, waiting=10)
+        b = talk.say("b", "1", limits=slower, waiting=10)
+    assert a.requests_per_s == pytest.approx(5)
+    assert b.requests_per_s == pytest.approx(5)
+    assert (a.tokens_per_s, b.tokens_per_s) == (pytest.approx(500), pytest.approx(500))
+
+
+def test_retry_after_reaches_who_never_met_it():
+    talk = Talk()
+    talk.say("b", "1", waiting=5)
+    talk.say("a", "1", sent=1, rate_limited=1, rate_limited_now=1, retry_after_s=7.0)
+    talk.wait(2.0)
+    assert talk.say("b", "1", waiting=5).learned.paused_s == pytest.approx(5)
+
+
+def test_429s_of_one_episode_are_one_cut():
+    talk = Talk()
+    for job, worker in WORKERS:
+        talk.say(job, worker, waiting=10)
+    before = talk.leases["a", "1"][0].learned.epoch
+    for job, worker in WORKERS:
+        talk.wait(0.02)
+        lease = talk.say(job, worker, sent=3, rate_limited=3, rate_limited_now=3)
+    assert lease.learned.epoch == before + 1
+
+
+def test_a_reborn_limiter_goes_on_where_the_first_ended():
+    talk = Talk()
+    for _ in range(60):
+        talk.wait(0.05)
+        talk.say("a", "1", in_flight=40, waiting=50, sent=4)
+    talk.say("a", "1", in_flight=40, waiting=50, rate_limited=1, rate_limited_now=1)
+    talk.wait(0.2)
+    known = talk.say("a", "1", in_flight=40, waiting=50)
+    talk.limiter, talk.now_s = Limiter(talk.now_s), talk.now_s
+    stranger = talk.say("b", "1", waiting=50)
+    talk.wait(0.05)
+    again = talk.say("a", "1", in_flight=40, waiting=50)
+    assert again.limit == pytest.approx(known.limit, abs=2)
+    assert again.learned.epoch == known.learned.epoch
+    assert talk.leased <= known.limit + stranger.permits
+    # Until every gate has reported nobody gets more than it held.
+    assert talk.say("c", "1", waiting=50).permits == 0
+    talk.wait(1.0)
+    talk.say("a", "1", in_flight=40, waiting=50)
+    talk.wait(0.1)
+    assert talk.say("c", "1", waiting=50).permits > 0
