@@ -4,6 +4,7 @@ It lives as long as the process that made it; whoever needs it next makes the ne
 """
 
 import asyncio
+import itertools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from configs.base import digest
 LISTEN_S = 10.0  # an owner that waits is answered after so long, be it with nothing
 _NAMESPACE = "hothouse"
 _TICK_S = 1.0
+_TICKS_PER_PART = 10  # of the journal: an object store is not meant for many small files
 _MAX_LISTENERS = 10_000
 
 
@@ -62,12 +64,9 @@ class BooksActor:
         return Spent(in_usd(run.spent), in_usd(run.presumed), in_usd(study.spent + study.presumed))
 
     async def save(self) -> None:
-        """Write the metrics, and the journal where there is one."""
-        hits, cost = self._open().take_figures()
-        if hits:
-            self._hits.inc(hits)
-        if cost:
-            self._cost.inc(in_usd(cost))
+        """Write the journal, where there is one."""
+        self._open()
+        self._meter()
         if self._journal is None:
             return
         async with self._saving:
@@ -91,13 +90,21 @@ class BooksActor:
             if clerk.has_news(owner):
                 event.set()
 
+    def _meter(self) -> None:
+        hits, cost = self._open().take_figures()
+        if hits:
+            self._hits.inc(hits)
+        if cost:
+            self._cost.inc(in_usd(cost))
+
     async def _tick(self) -> None:
-        while True:
+        for number in itertools.count(1):
             await asyncio.sleep(_TICK_S)
-            clerk = self._open()
-            clerk.tick(time.time())
+            self._open().tick(time.time())
             self._announce()
-            await self.save()
+            self._meter()
+            if number % _TICKS_PER_PART == 0:
+                await self.save()
 
 
 _Remote = ray.remote(num_cpus=0)(BooksActor)

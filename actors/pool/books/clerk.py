@@ -35,7 +35,7 @@ class Clerk:
     """Keeps one file; `now_s` is the wall clock, which processes on one machine share."""
 
     def __init__(self, store: Store, now_s: float) -> None:
-        self._store, self._started_s = store, now_s
+        self._store, self._listening_since_s, self._ticked_s = store, now_s, now_s
         self._waiting = Waiting()
         self._heard_s: dict[str, float] = {}
         self._said: defaultdict[str, list[Said]] = defaultdict(list)
@@ -204,17 +204,21 @@ class Clerk:
     def _hear(self, member: Member) -> None:
         if self._is_fresh(member.owner, self._now_s):
             return
+        session = self._store.session(member.run_id, member.session)
         if member.owner not in self._heard_s:
-            for owner in self._store.owners_of_others(member.run_id, member.session):
+            for owner in self._store.owners_before(member.run_id, session):
                 self._bury(owner)
             if member.answering is not None:
                 self._store.introduce(member.answering)
         self._heard_s[member.owner] = self._now_s
-        self._store.hear(member.owner, member.run_id, member.session, self._now_s)
+        self._store.hear(member.owner, session, self._now_s)
 
     def _silent(self, now_s: float) -> list[str]:
-        # Before this clerk was there, nobody could be heard.
-        if now_s - self._started_s < PRESUMED_DEAD_S:
+        # Before this clerk was there, or while the machine slept, nobody could be heard.
+        if now_s - self._ticked_s > PRESUMED_DEAD_S / 2:
+            self._listening_since_s = now_s
+        self._ticked_s = now_s
+        if now_s - self._listening_since_s < PRESUMED_DEAD_S:
             return []
         return self._store.silent_owners(now_s - PRESUMED_DEAD_S)
 

@@ -1,21 +1,11 @@
-"""The books as a process that makes calls sees them: ask, wait where need be, report.
+"""The books as a process that makes calls sees them: ask, make the call, report.
 
-A call costs no message of its own: while one batch is on its way, the next one gathers. A second
-message waits at the books for what they cannot say at once, so that who waits holds nobody up.
-An actor that dies is made again; what was on its way to it, or waited there, is repeated.
+A call costs no message of its own: see `actors.pool.books.post`.
 """
 
-import asyncio
 import itertools
 import secrets
-import time
-from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
 
-from ray.exceptions import RayActorError, RayTaskError
-
-from actors.pool.books.actor import books_actor
 from actors.pool.books.at import BooksAt
 from actors.pool.books.entries import (
     Again,
@@ -23,32 +13,18 @@ from actors.pool.books.entries import (
     Broke,
     Bury,
     Close,
-    Entry,
     Member,
     Mine,
     NotRecorded,
     Open,
-    Said,
     Spent,
     Stored,
-    Verdict,
 )
 from actors.pool.books.ledger import Budgets, nano_down, nano_up
+from actors.pool.books.post import Post
 from actors.pool.provider import Provider
-from configs.errors import UserError
 
 __all__ = ["Books", "Broke", "Mine", "NotRecorded", "Spent", "Stored"]
-
-_MAX_BATCH = 1000
-_RETRY_S = 0.1
-_GIVE_UP_S = 60.0  # without any sign of life from the books
-
-
-class _Asked(NamedTuple):
-    """A question that is on its way or waits at the books."""
-
-    entry: Open | Again
-    verdict: asyncio.Future[Verdict]
 
 
 class _Call:
@@ -65,7 +41,7 @@ class Books:
     """
 
     def __init__(self, at: BooksAt, owner: str, provider: Provider | None = None) -> None:
-        self._at = at
+        self._run_id = at.run_id
         self._member = Member(
             owner,
             at.run_id,
@@ -76,12 +52,13 @@ class Books:
         )
         # Another process may have had this owner's name once.
         self._tickets = itertools.count(secrets.randbits(40) << 22)
-        self._asked: dict[int, _Asked] = {}
         self._calls: dict[str, _Call] = {}  # by key
-        self._outgoing: deque[Entry] = deque()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._actor: Any = None
-        self._error: BaseException | None = None
+        self._post = Post(at, self._member, lambda: bool(self._calls))
+
+    @property
+    def num_open(self) -> int:
+        """Calls to be closed, and questions without an answer."""
+        return len(self._calls) + len(self._post)
 
     async def open(self, key: str, bound_usd: float) -> Stored | Mine | Broke | NotRecorded:
         """What is to be done about a call; after Mine, `close` has to follow.
@@ -89,7 +66,12 @@ class Books:
         Waits while the same call is in flight elsewhere, or while there is no money for it but
         calls in flight may leave some.
         """
-        return await self._ask(Open(next(self._tickets), key, nano_up(bound_usd)))
+        ticket = next(self._tickets)
+        verdict = await self._post.ask(Open(ticket, key, nano_up(bound_usd)))
+        if isinstance(verdict, Mine):
+            self._calls[key] = _Call(ticket)
+            self._post.go_on()
+        return verdict
 
     async def again(
         self, key: str, bound_usd: float, so_far_usd: float | None = None
@@ -101,7 +83,7 @@ class Books:
         call = self._calls[key]
         so_far = None if so_far_usd is None else nano_up(so_far_usd)
         entry = Again(call.ticket, key, call.attempts + 1, nano_up(bound_usd), so_far)
-        verdict = await self._ask(entry)
+        verdict = await self._post.ask(entry)
         if isinstance(verdict, Broke):
             return verdict
         call.attempts += 1
@@ -121,136 +103,26 @@ class Books:
         """
         call = self._calls.pop(key)
         costs = nano_up(cost_usd), nano_up(presumed_usd)
-        self._post(Close(call.ticket, key, answer, *costs, request))
+        self._post.send(Close(call.ticket, key, answer, *costs, request))
 
     async def bury(self, owner: str) -> None:
         """Another owner is dead: what it held counts as presumed spent, its keys are free."""
-        self._post(Bury(owner))
-        await self.flush()
+        self._post.send(Bury(owner))
+        await self._post.flush()
 
     async def flush(self) -> None:
         """Wait until everything that was reported is written."""
-        while self._outgoing or "send" in self._tasks:
-            await asyncio.wait([self._tasks["send"]])
-        self._check()
+        await self._post.flush()
 
     async def spent(self) -> Spent:
         """Dollars, up to what was reported here."""
         await self.flush()
-        return await self._remote("spent", self._at.run_id)
+        return await self._post.remote("spent", self._run_id)
 
     async def aclose(self) -> None:
         """Write what is left, and leave; a call that is still open counts as presumed spent."""
-        if self._error is None and (self._actor is not None or self._outgoing):
-            self._calls.clear()
-            self._post(Bury(self._member.owner))
-            await self.flush()
-            await self._remote("save")
-        for task in list(self._tasks.values()):
-            task.cancel()
-
-    async def _ask(self, entry: Open | Again) -> Any:
-        self._check()
-        asked = _Asked(entry, asyncio.get_running_loop().create_future())
-        self._asked[entry.ticket] = asked
-        self._post(entry)
-        try:
-            verdict = await asked.verdict
-        except asyncio.CancelledError:
-            self._asked.pop(entry.ticket, None)
-            if isinstance(entry, Open):  # nobody will make this call, nor close it
-                self._post(Close(entry.ticket, entry.key, None, 0, 0, None))
-            raise
-        if isinstance(entry, Open) and isinstance(verdict, Mine):
-            self._calls[entry.key] = _Call(entry.ticket)
-            self._run("listen", self._listen)
-        return verdict
-
-    def _post(self, entry: Entry) -> None:
-        if self._error is None:
-            self._outgoing.append(entry)
-            self._run("send", self._send)
-
-    async def _send(self) -> None:
-        while self._outgoing:
-            size = min(len(self._outgoing), _MAX_BATCH)
-            taken = [self._outgoing.popleft() for _ in range(size)]
-            # Of repeated questions, some have their answer by now, or were given up.
-            batch = [e for e in taken if not isinstance(e, Open | Again) or e.ticket in self._asked]
-            self._hear(await self._remote("turn", self._member, batch))
-
-    async def _listen(self) -> None:
-        """Hear what was not said at once; it also tells the books that this owner lives."""
-        while self._asked or self._calls:
-            said = await self._remote("listen", self._member)
-            self._hear(said)
-            if not said:
-                self._repeat()
-
-    def _hear(self, said: list[Said]) -> None:
-        for ticket, verdict in said:
-            asked = self._asked.pop(ticket, None)
-            if asked is not None and not asked.verdict.done():
-                asked.verdict.set_result(verdict)
-
-    def _repeat(self) -> None:
-        """Ask again what has no answer yet: a message may have been lost with an actor."""
-        self._outgoing.extendleft(asked.entry for asked in reversed(self._asked.values()))
-        self._go_on()
-
-    async def _remote(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the actor, or of the next one where it died."""
-        failing_since_s = None
-        while True:
-            actor = self._actor
-            try:
-                if actor is None:
-                    actor = self._actor = books_actor(self._at)
-                return await getattr(actor, method).remote(*arguments)
-            except RayTaskError as error:
-                if isinstance(error.cause, UserError):
-                    raise error.cause from None
-                raise
-            except (RayActorError, ValueError):
-                now_s = time.monotonic()
-                failing_since_s = failing_since_s or now_s
-                if now_s - failing_since_s > _GIVE_UP_S:
-                    raise
-            await asyncio.sleep(_RETRY_S)
-            if self._actor is actor:
-                self._actor = None
-                self._repeat()
-
-    def _go_on(self) -> None:
-        if self._outgoing:
-            self._run("send", self._send)
-        if self._asked or self._calls:
-            self._run("listen", self._listen)
-
-    def _run(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have one task of a kind at work."""
-        if name not in self._tasks:
-            task = self._tasks[name] = asyncio.create_task(work())
-            task.add_done_callback(lambda ended: self._ended(name, ended))
-
-    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
-        del self._tasks[name]
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is None:
-            self._go_on()  # something may have come after it looked for the last time
-            return
-        self._error = error
-        self._outgoing.clear()
-        for asked in self._asked.values():
-            if not asked.verdict.done():
-                asked.verdict.set_exception(error)
-        self._asked.clear()
-
-    def _check(self) -> None:
-        if self._error is not None:
-            raise self._error
+        self._calls.clear()
+        await self._post.close(Bury(self._member.owner))
 
 
 def _budget(usd: float | None) -> int | None:

@@ -32,8 +32,11 @@ CREATE TABLE IF NOT EXISTS holds (
     owner TEXT, ticket INTEGER, key TEXT NOT NULL, run_id TEXT NOT NULL, attempt INTEGER NOT NULL,
     reserved INTEGER NOT NULL, sunk INTEGER NOT NULL, PRIMARY KEY (owner, ticket));
 CREATE INDEX IF NOT EXISTS holds_by_key ON holds (key);
+CREATE TABLE IF NOT EXISTS sessions (
+    number INTEGER PRIMARY KEY, run_id TEXT NOT NULL, session TEXT NOT NULL,
+    UNIQUE (run_id, session));
 CREATE TABLE IF NOT EXISTS owners (
-    owner TEXT PRIMARY KEY, run_id TEXT NOT NULL, session TEXT NOT NULL, heard_s REAL NOT NULL);
+    owner TEXT PRIMARY KEY, session_number INTEGER NOT NULL, heard_s REAL NOT NULL);
 """
 
 
@@ -175,16 +178,27 @@ class Store:
         """What an owner has in flight."""
         return self.db.execute("SELECT owner, ticket FROM holds WHERE owner=?", (owner,)).fetchall()
 
-    def hear(self, owner: str, run_id: str, session: str, now_s: float) -> None:
+    def hear(self, owner: str, session_number: int, now_s: float) -> None:
         """An owner is alive."""
-        self.db.execute(
-            "INSERT OR REPLACE INTO owners VALUES (?, ?, ?, ?)", (owner, run_id, session, now_s)
-        )
+        row = (owner, session_number, now_s)
+        self.db.execute("INSERT OR REPLACE INTO owners VALUES (?, ?, ?)", row)
 
-    def owners_of_others(self, run_id: str, session: str) -> list[str]:
+    def session(self, run_id: str, session: str) -> int:
+        """The number of a session; later ones have greater numbers."""
+        row = (run_id, session)
+        self.db.execute("INSERT OR IGNORE INTO sessions VALUES (NULL, ?, ?)", row)
+        query = "SELECT number FROM sessions WHERE run_id = ? AND session = ?"
+        (number,) = self.db.execute(query, row).fetchone()
+        return number
+
+    def owners_before(self, run_id: str, session_number: int) -> list[str]:
         """Owners that earlier sessions of a run left."""
-        query = "SELECT owner FROM owners WHERE run_id = ? AND session != ?"
-        return [owner for (owner,) in self.db.execute(query, (run_id, session))]
+        found = self.db.execute(
+            "SELECT owner FROM owners JOIN sessions ON session_number = number "
+            "WHERE run_id = ? AND number < ?",
+            (run_id, session_number),
+        )
+        return [owner for (owner,) in found]
 
     def silent_owners(self, before_s: float) -> list[str]:
         """Owners not heard of since `before_s`."""

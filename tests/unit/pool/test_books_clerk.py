@@ -45,6 +45,12 @@ class Office:
     def totals(self, run: str = "run") -> Totals:
         return self.store.ledger().runs.get(run, Totals())
 
+    def pass_time(self, seconds: int) -> None:
+        """Tick as often as the actor does."""
+        for _ in range(seconds):
+            self.now_s += 1
+            self.clerk.tick(self.now_s)
+
     def news(self, who: Member) -> dict:
         return dict(self.clerk.take(who.owner))
 
@@ -146,18 +152,26 @@ def test_a_silent_owner_is_presumed_dead_and_one_that_is_heard_of_is_not(office:
     dead, alive = member("dead"), member("alive")
     office.enter(dead, Open(1, "d", 5))
     office.enter(alive, Open(1, "a", 5), Open(2, "d", 5))
-    office.now_s = PRESUMED_DEAD_S - 1
+    office.pass_time(int(PRESUMED_DEAD_S) - 1)
     office.enter(alive)
-    office.clerk.tick(office.now_s)
     assert office.totals() == Totals(reserved=10)
-    office.now_s = PRESUMED_DEAD_S + 1
-    office.clerk.tick(office.now_s)
+    office.pass_time(2)
     assert office.news(alive) == {2: Mine()}
     assert office.totals() == Totals(presumed=5, reserved=10)
     # What it says after all is kept, and its money counted once.
     office.enter(dead, close(1, "d", answer=b'"late"', cost=5))
     assert office.totals() == Totals(presumed=5, reserved=10)
     assert office.store.answers(["d"]) == {"d": b'"late"'}
+
+
+def test_nobody_is_presumed_dead_because_the_machine_slept(office: Office):
+    office.enter(member("a"), Open(1, "k", 5))
+    office.pass_time(5)
+    office.now_s += 10 * PRESUMED_DEAD_S
+    office.pass_time(20)
+    assert office.totals() == Totals(reserved=5)
+    office.pass_time(int(PRESUMED_DEAD_S))
+    assert office.totals() == Totals(presumed=5)
 
 
 def test_a_new_clerk_gives_owners_time_to_be_heard(office: Office):
@@ -174,6 +188,9 @@ def test_a_run_that_is_continued_buries_its_earlier_session(office: Office):
     assert office.enter(member("new", session="2"), Open(1, "k", 5)) == {1: Mine()}
     assert office.totals() == Totals(presumed=5, reserved=5)
     assert office.totals("other") == Totals(reserved=7)
+    # A worker of the earlier session that lives on for a moment takes nothing from the later one.
+    office.enter(member("old", session="1"), Open(2, "l", 1))
+    assert office.totals() == Totals(presumed=5, reserved=6)
 
 
 def test_a_replay_asks_nobody(office: Office):
