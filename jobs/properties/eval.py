@@ -19,11 +19,12 @@ from configs.eval import EvalConfig
 from jobs import console
 from jobs.cluster import ray_session
 from jobs.properties.conversations import Cell, cells
+from jobs.properties.eval_estimate import stages, votes_note
 from jobs.properties.eval_inputs import Inputs, read_inputs
 from jobs.properties.eval_stream import EvalStream
 from jobs.properties.eval_table import report
 from jobs.properties.judge import Judges
-from jobs.properties.pooled import open_pool
+from jobs.properties.pooled import open_pool, say_estimate
 from jobs.properties.results import agreements, summarise
 from jobs.properties.results_file import plain, plain_agreement
 from serve.launch import adapter_server
@@ -110,6 +111,11 @@ async def _stream(
 ) -> float:
     """Hold and judge what is missing; dollars that the run has cost so far."""
     async with open_pool(config, provider, run) as pool:
+        missing = stream.missing(planned)
+        calls = stages(config, stream.judges, planned[0].item, missing)
+        say_estimate(config, provider, pool, calls, records=())
+        if note := votes_note(config, missing):
+            console.say(note)
         await stream.run(planned, pool)
         return (await pool.spent()).run_usd
 

@@ -32,10 +32,21 @@ class EvalStream:
         conversations: Records,
         judgements: Records,
     ) -> None:
-        self._config, self._client, self._judges = config, client, judges
+        self._config, self._client, self.judges = config, client, judges
         self._conversations, self._judgements = conversations, judgements
         rows_in_flight = 2 * config.server.max_batch * config.server.num_replicas
         self._places = asyncio.Semaphore(rows_in_flight)
+
+    def missing(self, planned: Sequence[Cell]) -> Counter[str]:
+        """Judge -> judgements that are not stored yet; of conversations to come, all of them."""
+        missing = Counter(dict.fromkeys(self.judges.models, 0))
+        for cell in distinct(planned, key=lambda cell: cell.key):
+            if cell.key not in self._conversations:
+                missing.update(self.judges.models)
+                continue
+            requests = self._requests_of(cell).items()
+            missing.update(judge for judge, r in requests if r.key not in self._judgements)
+        return missing
 
     async def run(self, planned: Sequence[Cell], pool: ChatPool) -> None:
         """Hold and judge every cell.
@@ -47,11 +58,11 @@ class EvalStream:
         unanswered: Counter[str] = Counter()
         # Adapters of the same content share their conversations: one of each is held.
         planned = distinct(planned, key=lambda cell: cell.key)
-        total = len(planned) * len(self._judges.models)
+        total = len(planned) * len(self.judges.models)
         before = len(self._judgements)
         try:
             async with progress(pool, "judged", total) as shown:
-                async for ended in self._judges.judge(pool, self._requests(planned, shown)):
+                async for ended in self.judges.judge(pool, self._requests(planned, shown)):
                     if ended.failure is not None and ended.failure.kind in PASSING:
                         unanswered[ended.failure.kind] += 1
                     else:
@@ -71,7 +82,7 @@ class EvalStream:
         conversation = self._conversations[cell.key]
         return [
             conversation_row(cell, conversation, judge, found.get(judge))
-            for judge in self._judges.models
+            for judge in self.judges.models
         ]
 
     async def _requests(
@@ -83,7 +94,7 @@ class EvalStream:
             for next_done in asyncio.as_completed(tasks):
                 requests = self._requests_of(await next_done).values()
                 missing = [r for r in requests if r.key not in self._judgements]
-                shown.advance(len(self._judges.models) - len(missing))
+                shown.advance(len(self.judges.models) - len(missing))
                 for request in missing:
                     yield request
         finally:
@@ -104,4 +115,4 @@ class EvalStream:
         conversation = self._conversations[cell.key]
         if "reason" in conversation:
             return {}
-        return self._judges.requests(cell.key, cell.item.property, conversation["messages"])
+        return self.judges.requests(cell.key, cell.item.property, conversation["messages"])

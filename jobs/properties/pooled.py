@@ -4,14 +4,14 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from actors.pool.books.at import BooksAt
 from actors.pool.client import ChatPool
 from actors.pool.counts import Counts
 from actors.pool.provider import Provider
-from actors.store.records import Records
 from actors.store.run import Run
 from configs.errors import UserError
 from configs.sections import PooledConfig
@@ -41,7 +41,7 @@ def say_estimate(
     provider: Provider,
     pool: ChatPool,
     stages: Sequence[Stage],
-    records: Records,
+    records: Iterable[Mapping[str, Any]],
 ) -> None:
     """Print what the calls that are not stored yet will cost.
 

@@ -61,6 +61,7 @@ def held(storage: Path) -> int:
 
 def test_every_judge_judges_every_conversation(judged: Ran):
     assert judged.code == 0, judged.printed
+    assert "estimate: 10 calls" in judged.printed
     results = judged.output("eval_results/first.eval-results.yaml")
     assert [row["judge"] for row in results["rows"]] == JUDGES * 5
     assert {(row["outcome"], row["mode"]) for row in results["rows"]} == {("judged", "verdict")}
@@ -83,6 +84,7 @@ def test_a_changed_rubric_re_judges_its_own_property_and_holds_no_conversation_a
     )
     assert again.code == 0, again.printed
     assert asked(url) - before == PROPERTIES["honest"] * len(JUDGES)
+    assert "estimate: 4 calls" in again.printed
     assert held(storage) == conversations
     first = judged.output("eval_results/first.eval-results.yaml")["judge"]["rubrics"]
     second = again.output("eval_results/second.eval-results.yaml")["judge"]["rubrics"]
@@ -97,6 +99,7 @@ def test_bare_numbers_say_how_they_were_scored(storage: Path, ray_cluster: None)
             *("property=honest", "run_id=numbers"),
         )
         assert ran.code == 0, ran.printed
+        assert "votes: up to 6 calls more" in ran.printed
         assert asked(url) == PROPERTIES["honest"] * (1 + 3)
     results = ran.output("eval_results/numbers.eval-results.yaml")
     assert {row["mode"] for row in results["rows"]} == {"votes"}

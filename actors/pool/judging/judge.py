@@ -57,7 +57,7 @@ class NumberJudge:
 
         def begin(question: ChatRequest) -> ChatRequest:
             open_questions[question.key] = _Question(question)
-            return _with_logprobs(question)
+            return first_request(question)
 
         feed = Feed(questions, begin)
         async for outcome in self._pool.complete(feed.requests()):
@@ -97,7 +97,8 @@ class NumberJudge:
         return by_votes(question.asked.key, question.first, question.votes)
 
 
-def _with_logprobs(question: ChatRequest) -> ChatRequest:
+def first_request(question: ChatRequest) -> ChatRequest:
+    """The call that a question is first put by."""
     return replace(
         question,
         key=f"{question.key}/",
