@@ -117,8 +117,10 @@ def books_actor(at: BooksAt) -> Any:
         ValueError: the name is taken by an actor that is just ending.
     """
     strategy: Any = "DEFAULT"
-    if at.node_id is not None and Storage(at.storage).is_local:
-        strategy = NodeAffinitySchedulingStrategy(at.node_id, soft=False)
+    if at.node_id is not None:
+        # The next actor finds there what the last one wrote; off the disk it can do without.
+        elsewhere = not Storage(at.storage).is_local
+        strategy = NodeAffinitySchedulingStrategy(at.node_id, soft=elsewhere)
     return _Remote.options(
         name=f"books-{digest(at.storage)[:16]}",
         namespace=_NAMESPACE,

@@ -17,7 +17,7 @@ class BooksAt:
     """The books of the storage root `storage`, as one session of one run sees them.
 
     Budgets are dollars, of this run and of all runs under the root; None is no limit. With
-    `replay_only` what is not stored is not asked. A root on a disk is that of node `node_id`.
+    `replay_only` what is not stored is not asked. The books are written on node `node_id`.
     """
 
     storage: str

@@ -9,6 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 
+from actors.pool.books.attendance import Attendance
 from actors.pool.books.entries import (
     Again,
     Broke,
@@ -22,12 +23,11 @@ from actors.pool.books.entries import (
     Stored,
     Verdict,
 )
+from actors.pool.books.in_flight import Held, InFlight
 from actors.pool.books.ledger import Hold, Ledger, Short, in_usd
-from actors.pool.books.store import Held, Row, Store
+from actors.pool.books.store import Row, Store
 from actors.pool.books.waiting import Ask, Waiting
 
-PRESUMED_DEAD_S = 60.0  # an owner that was silent for so long
-_HEARD_S = 10.0  # that an owner lives is written down this often
 _UNKNOWN = "?"
 
 
@@ -35,9 +35,9 @@ class Clerk:
     """Keeps one file; `now_s` is the wall clock, which processes on one machine share."""
 
     def __init__(self, store: Store, now_s: float) -> None:
-        self._store, self._listening_since_s, self._ticked_s = store, now_s, now_s
+        self._store, self._flight = store, InFlight(store.db)
+        self._attendance = Attendance(store.db, now_s)
         self._waiting = Waiting()
-        self._heard_s: dict[str, float] = {}
         self._said: defaultdict[str, list[Said]] = defaultdict(list)
         self._hits, self._cost = 0, 0
         # Of the turn in progress:
@@ -54,7 +54,7 @@ class Clerk:
         for entry in entries:
             if isinstance(entry, Open) and entry.key in found:
                 self._store_found(Ask(member, entry), found[entry.key])
-        if not rest and self._is_fresh(member.owner, now_s):
+        if not rest and self._attendance.is_fresh(member.owner, now_s):
             return
         with self._store.writing():
             self._begin(now_s)
@@ -67,7 +67,7 @@ class Clerk:
 
     def tick(self, now_s: float) -> None:
         """See what time and other processes may have changed; to be called every second or so."""
-        dead = self._silent(now_s)
+        dead = self._attendance.silent(now_s)
         if not dead and not len(self._waiting):
             return
         with self._store.writing():
@@ -124,7 +124,7 @@ class Clerk:
             self._store_found(ask, self._found[key])
         elif ask.member.replay_only:
             self._say(ask, NotRecorded())
-        elif (holder := self._store.holder(key)) is None:
+        elif (holder := self._flight.holder(key)) is None:
             self._pay(ask, is_next)
         elif holder == ask.id:
             self._say(ask, Mine())
@@ -141,10 +141,10 @@ class Clerk:
         elif not is_next and (short is not None or self._has_to_queue(ask)):
             self._waiting.for_money(ask)
         else:
-            held = self._store.held(ask.id)
+            held = self._flight.held(ask.id)
             hold = self._ledger.reserve(run, held.hold if held else Hold(), entry.bound)
             attempt = entry.attempt if isinstance(entry, Again) else 1
-            self._store.hold(ask.id, Held(entry.key, run, attempt, hold))
+            self._flight.hold(ask.id, Held(entry.key, run, attempt, hold))
             self._say(ask, Mine())
 
     def _has_to_queue(self, ask: Ask) -> bool:
@@ -164,22 +164,22 @@ class Clerk:
                 return
 
     def _again(self, ask: Ask, entry: Again) -> None:
-        held = self._store.held(ask.id)
+        held = self._flight.held(ask.id)
         if held is not None and held.attempt >= entry.attempt:
             self._say(ask, Mine())
             return
         if held is not None:
             hold = self._ledger.sink(held.run_id, held.hold, entry.so_far)
-            self._store.hold(ask.id, held._replace(hold=hold))
+            self._flight.hold(ask.id, held._replace(hold=hold))
         self._pay(ask, is_next=False)
 
     def _close(self, member: Member, entry: Close) -> None:
         id_ = member.owner, entry.ticket
         self._waiting.drop(id_, entry.key, member.run_id)
-        held = self._store.held(id_)
+        held = self._flight.held(id_)
         if held is not None:  # else it was counted already
             self._ledger.settle(held.run_id, held.hold, entry.cost, entry.presumed)
-            self._store.release(id_)
+            self._flight.release(id_)
             self._cost += entry.cost
         if entry.answer is not None:
             self._store.put(_row(member, entry, entry.answer, self._now_s))
@@ -187,40 +187,25 @@ class Clerk:
         self._freed.add(entry.key)
 
     def _bury(self, owner: str) -> None:
-        for id_ in self._store.tickets(owner):
-            held = self._store.held(id_)
+        for id_ in self._flight.tickets(owner):
+            held = self._flight.held(id_)
             assert held is not None
             self._ledger.presume(held.run_id, held.hold)
-            self._store.release(id_)
+            self._flight.release(id_)
             self._freed.add(held.key)
         self._waiting.drop_owner(owner)
-        self._store.forget(owner)
+        self._attendance.forget(owner)
         self._said.pop(owner, None)
-        self._heard_s.pop(owner, None)
-
-    def _is_fresh(self, owner: str, now_s: float) -> bool:
-        return now_s - self._heard_s.get(owner, float("-inf")) < _HEARD_S
 
     def _hear(self, member: Member) -> None:
-        if self._is_fresh(member.owner, self._now_s):
+        if self._attendance.is_fresh(member.owner, self._now_s):
             return
-        session = self._store.session(member.run_id, member.session)
-        if member.owner not in self._heard_s:
-            for owner in self._store.owners_before(member.run_id, session):
+        if self._attendance.is_new(member.owner):
+            for owner in self._attendance.left_before(member):
                 self._bury(owner)
             if member.answering is not None:
                 self._store.introduce(member.answering)
-        self._heard_s[member.owner] = self._now_s
-        self._store.hear(member.owner, session, self._now_s)
-
-    def _silent(self, now_s: float) -> list[str]:
-        # Before this clerk was there, or while the machine slept, nobody could be heard.
-        if now_s - self._ticked_s > PRESUMED_DEAD_S / 2:
-            self._listening_since_s = now_s
-        self._ticked_s = now_s
-        if now_s - self._listening_since_s < PRESUMED_DEAD_S:
-            return []
-        return self._store.silent_owners(now_s - PRESUMED_DEAD_S)
+        self._attendance.hear(member, self._now_s)
 
     def _store_found(self, ask: Ask, answer: bytes) -> None:
         self._hits += 1

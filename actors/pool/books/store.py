@@ -1,4 +1,4 @@
-"""The books on a disk: answers, spending and calls in flight in one SQLite file.
+"""The books on a disk: one SQLite file with answers, spending, calls in flight and their owners.
 
 A batch of entries is one transaction, so a kill leaves all of it or none. Several processes may
 have the file open: who reads in order to write does it inside `writing()`.
@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from actors.pool.books import attendance, in_flight
 from actors.pool.books.entries import Answering
-from actors.pool.books.ledger import Hold, Ledger, Totals
-from actors.pool.books.waiting import Id
+from actors.pool.books.ledger import Ledger, Totals
 from configs.errors import UserError
 
 _FORMAT = 1
@@ -28,25 +28,7 @@ CREATE TABLE IF NOT EXISTS providers (
 CREATE TABLE IF NOT EXISTS spending (
     run_id TEXT, books TEXT, spent INTEGER NOT NULL, presumed INTEGER NOT NULL,
     reserved INTEGER NOT NULL, PRIMARY KEY (run_id, books));
-CREATE TABLE IF NOT EXISTS holds (
-    owner TEXT, ticket INTEGER, key TEXT NOT NULL, run_id TEXT NOT NULL, attempt INTEGER NOT NULL,
-    reserved INTEGER NOT NULL, sunk INTEGER NOT NULL, PRIMARY KEY (owner, ticket));
-CREATE INDEX IF NOT EXISTS holds_by_key ON holds (key);
-CREATE TABLE IF NOT EXISTS sessions (
-    number INTEGER PRIMARY KEY, run_id TEXT NOT NULL, session TEXT NOT NULL,
-    UNIQUE (run_id, session));
-CREATE TABLE IF NOT EXISTS owners (
-    owner TEXT PRIMARY KEY, session_number INTEGER NOT NULL, heard_s REAL NOT NULL);
 """
-
-
-class Held(NamedTuple):
-    """A call in flight."""
-
-    key: str
-    run_id: str
-    attempt: int
-    hold: Hold
 
 
 class Row(NamedTuple):
@@ -74,7 +56,8 @@ class Store:
             (version,) = self.db.execute("PRAGMA user_version").fetchone()
             if version not in (0, _FORMAT):
                 raise UserError(f"{path} was written by another version of hothouse.")
-            self.db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version={_FORMAT};COMMIT;")
+            tables = _SCHEMA + in_flight.SCHEMA + attendance.SCHEMA
+            self.db.executescript(f"BEGIN IMMEDIATE;{tables}PRAGMA user_version={_FORMAT};COMMIT;")
 
     def close(self) -> None:
         """Close the file."""
@@ -148,63 +131,3 @@ class Store:
             "reserved = reserved + excluded.reserved",
             [(run, t.spent, t.presumed, t.reserved) for run, t in moved.items()],
         )
-
-    def held(self, id_: Id) -> Held | None:
-        """The call in flight of a ticket."""
-        row = self.db.execute(
-            "SELECT key, run_id, attempt, reserved, sunk FROM holds WHERE owner=? AND ticket=?", id_
-        ).fetchone()
-        if row is None:
-            return None
-        key, run_id, attempt, reserved, sunk = row
-        return Held(key, run_id, attempt, Hold(reserved, sunk))
-
-    def holder(self, key: str) -> Id | None:
-        """Whose call for `key` is in flight."""
-        return self.db.execute("SELECT owner, ticket FROM holds WHERE key = ?", (key,)).fetchone()
-
-    def hold(self, id_: Id, held: Held) -> None:
-        """A call is in flight."""
-        self.db.execute(
-            "INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*id_, *held[:3], *held.hold),
-        )
-
-    def release(self, id_: Id) -> None:
-        """A call is no longer in flight."""
-        self.db.execute("DELETE FROM holds WHERE owner=? AND ticket=?", id_)
-
-    def tickets(self, owner: str) -> list[Id]:
-        """What an owner has in flight."""
-        return self.db.execute("SELECT owner, ticket FROM holds WHERE owner=?", (owner,)).fetchall()
-
-    def hear(self, owner: str, session_number: int, now_s: float) -> None:
-        """An owner is alive."""
-        row = (owner, session_number, now_s)
-        self.db.execute("INSERT OR REPLACE INTO owners VALUES (?, ?, ?)", row)
-
-    def session(self, run_id: str, session: str) -> int:
-        """The number of a session; later ones have greater numbers."""
-        row = (run_id, session)
-        self.db.execute("INSERT OR IGNORE INTO sessions VALUES (NULL, ?, ?)", row)
-        query = "SELECT number FROM sessions WHERE run_id = ? AND session = ?"
-        (number,) = self.db.execute(query, row).fetchone()
-        return number
-
-    def owners_before(self, run_id: str, session_number: int) -> list[str]:
-        """Owners that earlier sessions of a run left."""
-        found = self.db.execute(
-            "SELECT owner FROM owners JOIN sessions ON session_number = number "
-            "WHERE run_id = ? AND number < ?",
-            (run_id, session_number),
-        )
-        return [owner for (owner,) in found]
-
-    def silent_owners(self, before_s: float) -> list[str]:
-        """Owners not heard of since `before_s`."""
-        query = "SELECT owner FROM owners WHERE heard_s < ?"
-        return [owner for (owner,) in self.db.execute(query, (before_s,))]
-
-    def forget(self, owner: str) -> None:
-        """An owner is gone."""
-        self.db.execute("DELETE FROM owners WHERE owner = ?", (owner,))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.pool.books.clerk import PRESUMED_DEAD_S, Clerk
+from actors.pool.books.attendance import PRESUMED_DEAD_S
+from actors.pool.books.clerk import Clerk
 from actors.pool.books.entries import (
     Again,
     Broke,

@@ -1,5 +1,6 @@
 """Books off the disk: what one machine wrote is read by the next, and no dollar counts twice."""
 
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,8 @@ def root() -> Iterator[str]:
     root = f"memory://{uuid.uuid4().hex}"
     yield root
     storage = Storage(root)
-    storage.fs.rm(storage.root, recursive=True)
+    if storage.exists(""):
+        storage.fs.rm(storage.root, recursive=True)
 
 
 def machine(root: str, path: Path | str = ":memory:") -> tuple[Store, Journal, Clerk]:
@@ -64,3 +66,17 @@ def test_a_root_on_a_disk_needs_no_journal(tmp_path: Path):
     clerk.turn(A, [Open(1, "k", 10)], 0.0)
     assert clerk.take("a") == [(1, Mine())]
     assert (tmp_path / "pool" / "calls.sqlite").exists()
+
+
+def test_a_root_that_is_no_disk_survives_a_kill_on_this_machine(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    store, journal = open_books(root)
+    assert journal is not None
+    Clerk(store, 0.0).turn(A, [Open(1, "k", 10)], 0.0)
+    store.close()
+    store, _ = open_books(root)
+    assert store.ledger().study == Totals(reserved=10)
+    Clerk(store, 0.0).turn(A, [Open(1, "k", 10)], 0.0)
+    assert store.ledger().study == Totals(reserved=10)
