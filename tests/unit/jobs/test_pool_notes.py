@@ -48,6 +48,7 @@ def test_what_is_stored_is_not_estimated_again():
     whole = estimate(both, {}, PROVIDER, PRICES)
     rest = estimate(both, {"a": 10, "b": 3}, PROVIDER, PRICES)
     assert (whole.calls, rest.calls) == (15, 2)
+    assert whole.about_usd is not None
     assert rest.about_usd == pytest.approx(whole.about_usd * 2 / 15)
     assert estimate(both, {"a": 12, "b": 5}, PROVIDER, PRICES) == Estimate(0, 0.0, 0.0)
 
