@@ -1,53 +1,73 @@
 """The pool's one verb: chat requests in, outcomes out in the order they finish."""
 
-import asyncio
-import random
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 
-from actors.pool.calls.call import Caller
+from actors.pool.books.at import BooksAt
+from actors.pool.books.client import Books, Spent
+from actors.pool.books.prices import Prices, fetch_prices
 from actors.pool.calls.retry import RetryPolicy
-from actors.pool.calls.transport import Transport
 from actors.pool.counts import Counts
+from actors.pool.crew import Crew
+from actors.pool.desk import Setup
 from actors.pool.provider import Provider
 from actors.pool.requests import Outcome
-from actors.pool.stream import Requests, Stream
+from actors.pool.stream import OnError, Requests, Stream
+from actors.pool.worker import Handed
 from configs.sections import PoolConfig
+
+_AHEAD = 8  # requests that wait at the workers, beside those in flight, at least
 
 
 class ChatPool:
-    """Chat-completion calls to one provider, at most `max_concurrency` of them at a time.
+    """Chat-completion calls to one provider, by workers on the Ray that this process is part of.
 
-    `async with ChatPool(provider) as pool: async for outcome in pool.complete(requests): ...`
+    `async with ChatPool(provider, config, books) as pool:` and in it
+    `async for outcome in pool.complete(requests): ...`
     Leaving either block early cancels what is in flight.
     """
 
     def __init__(
         self,
         provider: Provider,
-        config: PoolConfig | None = None,
+        config: PoolConfig,
+        books: BooksAt,
         *,
+        on_error: OnError = "continue",
         policy: RetryPolicy | None = None,
-        rng: random.Random | None = None,
     ) -> None:
-        self._config = config or PoolConfig()
-        self._caller = Caller(
-            provider,
-            self._config.max_attempts,
-            policy or RetryPolicy(),
-            rng or random.Random(),
-        )
-        self._streams: set[Stream] = set()
+        self._provider, self._config, self._books_at = provider, config, books
+        self._on_error: OnError = on_error
+        self._policy = policy or RetryPolicy()
+        self._streams: dict[int, Stream] = {}
+        self._numbers = itertools.count()
 
     @property
     def counts(self) -> Counts:
-        """What was done so far."""
-        return self._caller.counts
+        """What was done so far; the workers report at least once a second."""
+        return self._crew.counts
+
+    @property
+    def num_workers(self) -> int:
+        """Workers at work."""
+        return self._crew.size
+
+    @property
+    def prices(self) -> Mapping[str, Prices]:
+        """What models cost, as far as it is known."""
+        return self._prices
+
+    async def spent(self) -> Spent:
+        """What this run and the study have cost, those that went before among them."""
+        return await self._books.spent()
 
     async def __aenter__(self) -> "ChatPool":
-        limit = self._config.max_concurrency
-        self._slots = asyncio.Semaphore(limit)
-        self._transport = Transport(self._caller.provider, limit, self._config.timeout_s)
+        self._books = Books(self._books_at, self._books_at.session)
+        self._prices = await fetch_prices(self._provider, self._config)
+        setup = Setup(self._provider, self._config, self._books_at, self._prices, self._policy)
+        self._crew = Crew(setup, self._books, self._hand, self._fail)
+        self._crew.start()
         return self
 
     async def __aexit__(
@@ -56,22 +76,33 @@ class ChatPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for stream in list(self._streams):
+        for stream in list(self._streams.values()):
             await stream.close()
-        await self._transport.close()
+        await self._crew.close()
+        await self._books.aclose()
 
     async def complete(self, requests: Requests) -> AsyncIterator[Outcome]:
         """Outcomes of `requests`, which are pulled as there is room for them.
 
         Several streams may run at once; they share the pool's concurrency.
         """
-        stream = Stream(
-            requests, self._caller, self._transport.ask, self._slots, self._config.max_concurrency
-        )
-        self._streams.add(stream)
+        number = next(self._numbers)
+        limit = self._config.max_concurrency
+        window = limit + max(limit, _AHEAD)
+        stream = Stream(number, requests, self._crew, window, self._on_error)
+        self._streams[number] = stream
         try:
             while (outcome := await stream.next()) is not None:
                 yield outcome
         finally:
             await stream.close()
-            self._streams.discard(stream)
+            del self._streams[number]
+
+    def _hand(self, handed: Handed) -> None:
+        stream = self._streams.get(handed.stream)
+        if stream is not None:
+            stream.hand(handed)
+
+    def _fail(self, error: BaseException) -> None:
+        for stream in self._streams.values():
+            stream.break_off(error)

@@ -1,51 +1,44 @@
-"""Many calls at once: workers that pull a request, make the call and hand the outcome over.
+"""One `complete` on the driver's side: requests pulled as there is room, outcomes as they finish.
 
-Nothing is pulled before there is room for its outcome, so a producer of a million requests is
-never more than the workers and a few finished outcomes ahead of the consumer.
+A request is pulled only when there is room for its outcome, so a producer of a million requests is
+never more than a window ahead of the consumer.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from typing import Any
+from typing import Literal
 
-from actors.pool.calls.answers import Answer
-from actors.pool.calls.call import Ask, Caller
-from actors.pool.calls.retry import Trouble
+from actors.pool.crew import Crew
 from actors.pool.requests import ChatRequest, Failure, Outcome
-
-_FINISHED_AHEAD = 8
+from actors.pool.worker import Handed, Ticket
+from configs.errors import JobFailed
 
 Requests = Iterable[ChatRequest] | AsyncIterable[ChatRequest]
+OnError = Literal["continue", "stop"]
 
 
 class Stream:
-    """The calls of one `complete`, on a transport (`ask`) and slots that it shares with others.
+    """The calls of one `complete`, made by a crew that it shares with others.
 
-    When something is raised (a fault that no retry mends, or the producer's own error), nothing
-    new is sent, but answers on the wire are still handed over: they are paid for. Then it is raised
-    to the consumer.
+    When something is raised (a fault that no retry mends, the producer's own error, a first failure
+    where that is to stop all), nothing new is sent, but answers on the wire are still handed over:
+    they are paid for. Then it is raised to the consumer.
     """
 
     def __init__(
-        self,
-        requests: Requests,
-        caller: Caller,
-        ask: Ask,
-        slots: asyncio.Semaphore,
-        num_workers: int,
+        self, number: int, requests: Requests, crew: Crew, window: int, on_error: OnError
     ) -> None:
-        self._caller, self._send, self._slots = caller, ask, slots
-        self._source = _lazily(requests)
-        self._closing = asyncio.Lock()
-        self._pulling = asyncio.Lock()  # an async generator takes one caller at a time
-        self._exhausted = False
-        self._room = asyncio.Semaphore(num_workers + _FINISHED_AHEAD)
+        self.number = number
+        self._crew, self._on_error = crew, on_error
+        self._room = asyncio.Semaphore(window)
         self._ready: asyncio.Queue[Outcome | None] = asyncio.Queue()
-        self._asking: set[asyncio.Task[Any] | None] = set()
+        self._outstanding = 0
+        self._exhausted = False
         self._error: BaseException | None = None
-        self._workers = {asyncio.create_task(self._work()) for _ in range(num_workers)}
-        for worker in self._workers:
-            worker.add_done_callback(self._ended)
+        self._source = _lazily(requests)
+        self._pulling = asyncio.create_task(self._pull())
+        self._pulling.add_done_callback(self._pulled)
+        self._halting: asyncio.Task[None] | None = None
 
     async def next(self) -> Outcome | None:
         """The next outcome in the order they finish; None after the last."""
@@ -56,67 +49,60 @@ class Stream:
             raise self._error
         return outcome
 
+    def hand(self, handed: Handed) -> None:
+        """Take what became of one of its tickets."""
+        self._outstanding -= 1
+        end = handed.end
+        if isinstance(end, BaseException):
+            self.fail(end)
+        elif end is not None:
+            self._ready.put_nowait(end)
+            if isinstance(end, Failure) and self._on_error == "stop":
+                self.fail(JobFailed(f"a call failed ({end.kind}: {end.message}); on_error=stop."))
+        self._end_if_over()
+
+    def fail(self, error: BaseException) -> None:
+        """End with `error` once what is on the wire is handed over."""
+        if self._error is None:
+            self._error = error
+            self._pulling.cancel()
+            self._halting = asyncio.create_task(self._crew.halt(self.number))
+
+    def break_off(self, error: BaseException) -> None:
+        """End with `error` now: nobody is left who could hand anything over."""
+        self._error = self._error or error
+        self._pulling.cancel()
+        self._ready.put_nowait(None)
+
     async def close(self) -> None:
         """Cancel what is in flight and wait until it is gone."""
-        async with self._closing:
-            workers = list(self._workers)
-            if workers and self._error is None:
-                self._error = RuntimeError("the pool was closed while outcomes were awaited")
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-            await self._source.aclose()
+        self._error = self._error or RuntimeError("the pool was closed while outcomes were awaited")
+        self._pulling.cancel()
+        await asyncio.gather(self._pulling, *filter(None, [self._halting]), return_exceptions=True)
+        if self._outstanding:
+            await self._crew.drop(self.number)
+        await self._source.aclose()
+        self._ready.put_nowait(None)
 
-    async def _work(self) -> None:
-        while self._error is None:
+    async def _pull(self) -> None:
+        number = 0
+        while True:
             await self._room.acquire()
-            request = await self._pull()
+            request = await anext(self._source, None)
             if request is None:
-                self._room.release()  # the other workers have to see the end too
                 return
-            self._ready.put_nowait(await self._call(request))
+            self._outstanding += 1
+            self._crew.send(Ticket(self.number, number, request))
+            number += 1
 
-    async def _pull(self) -> ChatRequest | None:
-        async with self._pulling:
-            request = None if self._exhausted else await anext(self._source, None)
-            self._exhausted = request is None
-            return request
+    def _pulled(self, pulling: asyncio.Task[None]) -> None:
+        self._exhausted = True
+        if not pulling.cancelled() and pulling.exception() is not None:
+            self.fail(pulling.exception())
+        self._end_if_over()
 
-    async def _call(self, request: ChatRequest) -> Outcome:
-        counts = self._caller.counts
-        async with self._slots:
-            counts.in_flight += 1
-            try:
-                outcome = await self._caller.call(request, self._ask, self._pause)
-            finally:
-                counts.in_flight -= 1
-        if isinstance(outcome, Failure):
-            counts.failed += 1
-        else:
-            counts.done += 1
-        return outcome
-
-    async def _ask(self, payload: dict[str, Any]) -> Answer | Trouble:
-        task = asyncio.current_task()
-        self._asking.add(task)
-        try:
-            return await self._send(payload)
-        finally:
-            self._asking.discard(task)
-
-    async def _pause(self, wait_s: float) -> None:
-        if self._error is not None:
-            raise asyncio.CancelledError  # the stream is ending: no further attempts
-        await asyncio.sleep(wait_s)
-
-    def _ended(self, worker: asyncio.Task[None]) -> None:
-        self._workers.discard(worker)
-        error = None if worker.cancelled() else worker.exception()
-        if error is not None and self._error is None:
-            self._error = error
-            for other in self._workers - self._asking:
-                other.cancel()
-        if not self._workers:
+    def _end_if_over(self) -> None:
+        if self._exhausted and not self._outstanding:
             self._ready.put_nowait(None)
 
 

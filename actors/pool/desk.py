@@ -1,0 +1,183 @@
+"""Where a worker answers one request: look it up, pay for it, send it when limits allow, enter it.
+
+Before a call the books say whether its answer is stored, is being asked for elsewhere, or can be
+paid for; before every attempt the limiter's gate gives a permit; both learn how it ended.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from actors.pool.books.at import BooksAt
+from actors.pool.books.client import Books, Broke, NotRecorded, Stored
+from actors.pool.books.key import call_key
+from actors.pool.books.prices import Prices, bound_usd
+from actors.pool.calls.answers import Answer
+from actors.pool.calls.body import request_body
+from actors.pool.calls.call import Bill, Caller
+from actors.pool.calls.retry import RetryPolicy, Trouble
+from actors.pool.calls.stored import from_bytes, to_bytes
+from actors.pool.calls.transport import Transport
+from actors.pool.counts import Counts
+from actors.pool.errors import not_recorded
+from actors.pool.limiter.gate import Ended, Gate, Limits
+from actors.pool.limiter.name import limiter_name
+from actors.pool.meters import call_ended
+from actors.pool.provider import Provider
+from actors.pool.requests import ChatRequest, Completion, Failure, Outcome
+from configs.errors import BudgetReached
+from configs.sections import PoolConfig
+
+_BYTES_PER_TOKEN = 4  # of English; the tokens-per-minute bucket settles the difference afterwards
+_ANSWER_TOKENS = 256  # where the request sets no bound
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every worker of a pool is given."""
+
+    provider: Provider
+    config: PoolConfig
+    books: BooksAt
+    prices: dict[str, Prices]
+    policy: RetryPolicy
+
+
+class Desk:
+    """Answers requests over one transport; made inside the event loop that it works in."""
+
+    def __init__(self, setup: Setup, name: str) -> None:
+        config = setup.config
+        self._setup, self._name = setup, name
+        self._caller = Caller(setup.provider, config.max_attempts, setup.policy)
+        self._transport = Transport(setup.provider, config.max_concurrency, config.timeout_s)
+        self._books = Books(setup.books, name, setup.provider)
+        self._gates: dict[str, Gate] = {}
+        self.on_wire: set[asyncio.Task[Any] | None] = set()
+
+    @property
+    def counts(self) -> Counts:
+        """What was done so far."""
+        self._caller.counts.in_flight = len(self.on_wire)
+        return self._caller.counts
+
+    async def close(self) -> None:
+        """Give permits back, write the books, close connections."""
+        for gate in self._gates.values():
+            await gate.close()
+        await self._books.aclose()
+        await self._transport.close()
+
+    async def answer(self, request: ChatRequest, is_halted: Callable[[], bool]) -> Outcome:
+        """The outcome of `request`; once halted, no further attempt is sent for it.
+
+        Raises:
+            UserError: no request can work before the user mends something.
+            BudgetReached: what it may cost is not left.
+        """
+        provider, counts = self._setup.provider, self._caller.counts
+        body = request_body(request, provider)
+        model = body["model"]
+        key = call_key(provider.name, body, request.sample)
+        bound = bound_usd(body, self._setup.prices.get(model))
+        opened = await self._books.open(key, bound)
+        if isinstance(opened, Stored):
+            counts.done += 1
+            counts.cached += 1
+            return from_bytes(opened.answer, request)
+        if isinstance(opened, Broke):
+            raise BudgetReached(opened.message)
+        if isinstance(opened, NotRecorded):
+            raise not_recorded(provider, model)
+        line = _Line(self, self._gate(model), key, bound, self._tokens(body), is_halted)
+        answer = None
+        try:
+            outcome = await self._caller.call(request, body, line, line.bill)
+            if isinstance(outcome, Completion):
+                answer = to_bytes(outcome)
+        finally:
+            presumed_usd = line.bill.presumed_attempts * bound
+            asked = json.dumps(body).encode()
+            self._books.close(key, answer, line.bill.cost_usd, presumed_usd, asked)
+        counts.failed += isinstance(outcome, Failure)
+        counts.done += isinstance(outcome, Completion)
+        call_ended(model, outcome)
+        return outcome
+
+    def _gate(self, model: str) -> Gate:
+        gate = self._gates.get(model)
+        if gate is None:
+            provider, config = self._setup.provider, self._setup.config
+            gate = self._gates[model] = Gate(
+                limiter_name(provider.base_url, provider.account, model),
+                self._setup.books.session,
+                self._name,
+                Limits(
+                    config.max_concurrency, config.requests_per_minute, config.tokens_per_minute
+                ),
+            )
+        return gate
+
+    def _tokens(self, body: dict[str, Any]) -> int:
+        """About how many tokens a call will use."""
+        if self._setup.config.tokens_per_minute is None:
+            return 0
+        said = sum(len(message["content"]) for message in body["messages"])
+        return said // _BYTES_PER_TOKEN + body.get("max_tokens", _ANSWER_TOKENS)
+
+
+class _Line:
+    """The line of one call: permits before, reports after, money for what comes on top."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        gate: Gate,
+        key: str,
+        bound_usd: float,
+        tokens: int,
+        is_halted: Callable[[], bool],
+    ) -> None:
+        self._desk, self._gate, self._is_halted = desk, gate, is_halted
+        self._key, self._bound_usd, self._tokens = key, bound_usd, tokens
+        self.bill = Bill()
+
+    async def ask(self, payload: dict[str, Any], attempt: int) -> Answer | Trouble:
+        await self._gate.acquire(self._tokens)
+        task, ended = asyncio.current_task(), Ended("neutral")
+        self._desk.on_wire.add(task)
+        try:
+            found = await self._desk._transport.ask(payload)
+            ended = how_it_ended(found, attempt)
+        except asyncio.CancelledError:
+            self.bill.presumed_attempts += 1
+            raise
+        finally:
+            self._desk.on_wire.discard(task)
+            self._gate.release(ended)
+        return found
+
+    async def pause(self, wait_s: float) -> None:
+        if self._is_halted():
+            raise asyncio.CancelledError
+        await asyncio.sleep(wait_s)
+
+    async def pay_again(self) -> None:
+        so_far_usd = self.bill.cost_usd + self.bill.presumed_attempts * self._bound_usd
+        broke = await self._desk._books.again(self._key, self._bound_usd, so_far_usd)
+        if broke is not None:
+            raise BudgetReached(broke.message)
+
+
+def how_it_ended(found: Answer | Trouble, attempt: int) -> Ended:
+    """What an attempt says to the limiter; a retry that works says nothing of the load before it."""
+    if not isinstance(found, Trouble):
+        tokens = found.prompt_tokens + found.completion_tokens
+        return Ended("ok" if attempt == 1 else "neutral", tokens)
+    if found.kind == "rate_limited":
+        return Ended("rate_limited", 0, found.retry_after_s)
+    if found.kind in ("server", "timeout", "connection"):
+        return Ended("server", 0, found.retry_after_s)
+    return Ended("neutral")

@@ -1,0 +1,115 @@
+"""A worker of the pool, run as a Ray actor: tickets in, what became of them out, many in a message.
+
+A call costs no message of its own. Each ticket is a task of the worker's event loop.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from functools import partial
+from typing import NamedTuple
+
+from actors.pool.counts import Counts
+from actors.pool.desk import Desk, Setup
+from actors.pool.requests import ChatRequest, Outcome
+
+_GATHER_S = 0.03  # outcomes that end this close together travel in one message
+_REPORT_S = 1.0  # counts travel at least this often
+
+
+class Ticket(NamedTuple):
+    """A request on its way: number `number` of the driver's stream `stream`."""
+
+    stream: int
+    number: int
+    request: ChatRequest
+
+
+class Handed(NamedTuple):
+    """What became of a ticket: an outcome, an error that ends its stream, or None if dropped."""
+
+    stream: int
+    number: int
+    end: Outcome | BaseException | None
+
+
+class Taken(NamedTuple):
+    """What a worker hands over at a time, its counts, and how busy its loop was (0..1)."""
+
+    handed: list[Handed]
+    counts: Counts
+    busy: float
+
+
+class Worker:
+    """Makes calls for one driver, which calls these methods from afar."""
+
+    def __init__(self, setup: Setup, name: str) -> None:
+        self._setup, self._name = setup, name
+        self._tasks: defaultdict[int, set[asyncio.Task[Outcome]]] = defaultdict(set)
+        self._halted: set[int] = set()
+        self._ready: list[Handed] = []
+        self._some = asyncio.Event()
+
+    async def open(self) -> None:
+        """Open what needs the event loop."""
+        self._desk = Desk(self._setup, self._name)
+        self._measured_s = time.monotonic(), time.thread_time()
+
+    async def push(self, tickets: list[Ticket]) -> None:
+        """Begin with these."""
+        for ticket in tickets:
+            is_halted = partial(self._halted.__contains__, ticket.stream)
+            task = asyncio.create_task(self._desk.answer(ticket.request, is_halted))
+            self._tasks[ticket.stream].add(task)
+            task.add_done_callback(lambda ended, ticket=ticket: self._hand(ticket, ended))
+
+    async def take(self) -> Taken:
+        """What ended since the last time, as soon as there is something."""
+        if not self._ready:
+            self._some.clear()
+            waiting = asyncio.ensure_future(self._some.wait())
+            await asyncio.wait([waiting], timeout=_REPORT_S)
+            waiting.cancel()
+        await asyncio.sleep(_GATHER_S)
+        handed, self._ready = self._ready, []
+        return Taken(handed, self._desk.counts, self._busy())
+
+    async def halt(self, stream: int) -> None:
+        """Send nothing new for a stream; what is on the wire is paid for and may end."""
+        self._halt(stream)
+
+    async def drop(self, stream: int) -> None:
+        """Cancel all of a stream, and wait until it is gone."""
+        self._halted.add(stream)
+        tasks = list(self._tasks[stream])
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        del self._tasks[stream]
+
+    async def close(self) -> None:
+        """Cancel what is left, and leave the books and the limiter in order."""
+        for stream in list(self._tasks):
+            await self.drop(stream)
+        await self._desk.close()
+
+    def _halt(self, stream: int) -> None:
+        self._halted.add(stream)
+        for task in self._tasks[stream] - self._desk.on_wire:
+            task.cancel()
+
+    def _hand(self, ticket: Ticket, task: asyncio.Task[Outcome]) -> None:
+        self._tasks[ticket.stream].discard(task)
+        end: Outcome | BaseException | None = None
+        if not task.cancelled():
+            end = task.exception() or task.result()
+        if isinstance(end, BaseException):
+            self._halt(ticket.stream)
+        self._ready.append(Handed(ticket.stream, ticket.number, end))
+        self._some.set()
+
+    def _busy(self) -> float:
+        then, now = self._measured_s, (time.monotonic(), time.thread_time())
+        self._measured_s = now
+        return (now[1] - then[1]) / max(now[0] - then[0], 1e-9)
