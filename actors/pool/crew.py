@@ -5,11 +5,11 @@ the books and not asked again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import ray
-from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 
 from actors.pool.books.client import Books
@@ -28,7 +28,7 @@ _CLOSE_S = 10.0
 class Member:
     """A worker as the driver knows it."""
 
-    def __init__(self, name: str, handle: ActorHandle) -> None:
+    def __init__(self, name: str, handle: Any) -> None:
         self.name, self.handle = name, handle
         self.held: dict[tuple[int, int], Ticket] = {}  # with the worker, or about to be
         self.unsent: list[Ticket] = []
@@ -89,8 +89,8 @@ class Crew:
     async def drop(self, stream: int) -> None:
         """Cancel all of a stream."""
         self._withdraw(stream)
-        await self._tell_all("drop", stream)
-        for member in self._members:
+        for member, counts in (await self._tell_all("drop", stream)).items():
+            member.counts = counts
             member.held = {at: t for at, t in member.held.items() if t.stream != stream}
 
     async def close(self) -> None:
@@ -169,21 +169,22 @@ class Crew:
             withdrawn += mine
         return withdrawn
 
-    async def _tell_all(self, method: str, *arguments: int) -> None:
-        """Call a method of every worker; one that is dead or does not answer has nothing to do."""
-        told = [getattr(m.handle, method).remote(*arguments) for m in self._members]
-        if told:
-            await asyncio.wait([asyncio.ensure_future(_heard(t)) for t in told], timeout=_CLOSE_S)
+    async def _tell_all(self, method: str, *arguments: int) -> dict[Member, Any]:
+        """Call a method of every worker; what those say that are alive and answer in time."""
+        said: dict[Member, Any] = {}
+
+        async def tell(member: Member) -> None:
+            with suppress(RayActorError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    said[member] = await getattr(member.handle, method).remote(*arguments)
+
+        await asyncio.gather(*map(tell, self._members))
+        return said
 
     def _served(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._fail(_innermost(task.exception()))
-
-
-async def _heard(answer: Awaitable[None]) -> None:
-    with suppress(RayActorError):
-        await answer
 
 
 def _innermost(error: BaseException | None) -> BaseException:

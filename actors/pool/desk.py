@@ -6,14 +6,14 @@ paid for; before every attempt the limiter's gate gives a permit; both learn how
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from actors.pool.books.at import BooksAt
 from actors.pool.books.client import Books, Broke, NotRecorded, Stored
 from actors.pool.books.key import call_key
-from actors.pool.books.prices import Prices, bound_usd
+from actors.pool.books.prices import Prices, bound_usd, cost_usd
 from actors.pool.calls.answers import Answer
 from actors.pool.calls.body import request_body
 from actors.pool.calls.call import Bill, Caller
@@ -41,8 +41,15 @@ class Setup:
     provider: Provider
     config: PoolConfig
     books: BooksAt
-    prices: dict[str, Prices]
+    prices: Mapping[str, Prices]
     policy: RetryPolicy
+
+
+@dataclass(slots=True)
+class Halt:
+    """Whether a stream has ended with an error: then nothing more is sent for it."""
+
+    is_set: bool = False
 
 
 class Desk:
@@ -70,8 +77,8 @@ class Desk:
         await self._books.aclose()
         await self._transport.close()
 
-    async def answer(self, request: ChatRequest, is_halted: Callable[[], bool]) -> Outcome:
-        """The outcome of `request`; once halted, no further attempt is sent for it.
+    async def answer(self, request: ChatRequest, halt: Halt) -> Outcome:
+        """The outcome of `request`, of a stream that `halt` may end meanwhile.
 
         Raises:
             UserError: no request can work before the user mends something.
@@ -81,7 +88,8 @@ class Desk:
         body = request_body(request, provider)
         model = body["model"]
         key = call_key(provider.name, body, request.sample)
-        bound = bound_usd(body, self._setup.prices.get(model))
+        prices = self._setup.prices.get(model)
+        bound = bound_usd(body, prices)
         opened = await self._books.open(key, bound)
         if isinstance(opened, Stored):
             counts.done += 1
@@ -91,7 +99,7 @@ class Desk:
             raise BudgetReached(opened.message)
         if isinstance(opened, NotRecorded):
             raise not_recorded(provider, model)
-        line = _Line(self, self._gate(model), key, bound, self._tokens(body), is_halted)
+        line = _Line(self, self._gate(model), prices, key, bound, self._tokens(body), halt)
         answer = None
         try:
             outcome = await self._caller.call(request, body, line, line.bill)
@@ -135,32 +143,43 @@ class _Line:
         self,
         desk: Desk,
         gate: Gate,
+        prices: Prices | None,
         key: str,
         bound_usd: float,
         tokens: int,
-        is_halted: Callable[[], bool],
+        halt: Halt,
     ) -> None:
-        self._desk, self._gate, self._is_halted = desk, gate, is_halted
-        self._key, self._bound_usd, self._tokens = key, bound_usd, tokens
+        self._desk, self._gate, self._halt = desk, gate, halt
+        self._prices, self._key, self._bound_usd, self._tokens = prices, key, bound_usd, tokens
         self.bill = Bill()
 
-    async def ask(self, payload: dict[str, Any], attempt: int) -> Answer | Trouble:
+    async def turn(self) -> None:
         await self._gate.acquire(self._tokens)
+        if self._halt.is_set:
+            self._gate.release(Ended("neutral"))
+            raise asyncio.CancelledError
+
+    async def ask(self, payload: dict[str, Any], attempt: int) -> Answer | Trouble:
         task, ended = asyncio.current_task(), Ended("neutral")
         self._desk.on_wire.add(task)
         try:
             found = await self._desk._transport.ask(payload)
             ended = how_it_ended(found, attempt)
+            # Before the permit goes to another call of the stream.
+            self._halt.is_set |= isinstance(found, Trouble) and found.action == "fatal"
         except asyncio.CancelledError:
             self.bill.presumed_attempts += 1
             raise
         finally:
             self._desk.on_wire.discard(task)
             self._gate.release(ended)
+        if isinstance(found, Answer) and not found.cost_is_stated and self._prices is not None:
+            tokens = found.prompt_tokens, found.completion_tokens
+            return found._replace(cost_usd=cost_usd(self._prices, *tokens))
         return found
 
     async def pause(self, wait_s: float) -> None:
-        if self._is_halted():
+        if self._halt.is_set:
             raise asyncio.CancelledError
         await asyncio.sleep(wait_s)
 
@@ -172,7 +191,7 @@ class _Line:
 
 
 def how_it_ended(found: Answer | Trouble, attempt: int) -> Ended:
-    """What an attempt says to the limiter; a retry that works says nothing of the load before it."""
+    """What an attempt says to the limiter; a retry that works says nothing of what came before."""
     if not isinstance(found, Trouble):
         tokens = found.prompt_tokens + found.completion_tokens
         return Ended("ok" if attempt == 1 else "neutral", tokens)

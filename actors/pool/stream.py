@@ -39,6 +39,7 @@ class Stream:
         self._pulling = asyncio.create_task(self._pull())
         self._pulling.add_done_callback(self._pulled)
         self._halting: asyncio.Task[None] | None = None
+        self._closing = asyncio.Lock()  # the consumer's end and the pool's may come at once
 
     async def next(self) -> Outcome | None:
         """The next outcome in the order they finish; None after the last."""
@@ -76,13 +77,18 @@ class Stream:
 
     async def close(self) -> None:
         """Cancel what is in flight and wait until it is gone."""
-        self._error = self._error or RuntimeError("the pool was closed while outcomes were awaited")
-        self._pulling.cancel()
-        await asyncio.gather(self._pulling, *filter(None, [self._halting]), return_exceptions=True)
-        if self._outstanding:
-            await self._crew.drop(self.number)
-        await self._source.aclose()
-        self._ready.put_nowait(None)
+        async with self._closing:
+            self._error = self._error or RuntimeError(
+                "the pool was closed while outcomes were awaited"
+            )
+            self._pulling.cancel()
+            ending = filter(None, [self._pulling, self._halting])
+            await asyncio.gather(*ending, return_exceptions=True)
+            if self._outstanding:
+                await self._crew.drop(self.number)
+                self._outstanding = 0
+            await self._source.aclose()
+            self._ready.put_nowait(None)
 
     async def _pull(self) -> None:
         number = 0
@@ -97,8 +103,9 @@ class Stream:
 
     def _pulled(self, pulling: asyncio.Task[None]) -> None:
         self._exhausted = True
-        if not pulling.cancelled() and pulling.exception() is not None:
-            self.fail(pulling.exception())
+        error = None if pulling.cancelled() else pulling.exception()
+        if error is not None:
+            self.fail(error)
         self._end_if_over()
 
     def _end_if_over(self) -> None:

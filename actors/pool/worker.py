@@ -6,11 +6,10 @@ A call costs no message of its own. Each ticket is a task of the worker's event 
 import asyncio
 import time
 from collections import defaultdict
-from functools import partial
 from typing import NamedTuple
 
 from actors.pool.counts import Counts
-from actors.pool.desk import Desk, Setup
+from actors.pool.desk import Desk, Halt, Setup
 from actors.pool.requests import ChatRequest, Outcome
 
 _GATHER_S = 0.03  # outcomes that end this close together travel in one message
@@ -47,7 +46,7 @@ class Worker:
     def __init__(self, setup: Setup, name: str) -> None:
         self._setup, self._name = setup, name
         self._tasks: defaultdict[int, set[asyncio.Task[Outcome]]] = defaultdict(set)
-        self._halted: set[int] = set()
+        self._halts: defaultdict[int, Halt] = defaultdict(Halt)
         self._ready: list[Handed] = []
         self._some = asyncio.Event()
 
@@ -59,8 +58,8 @@ class Worker:
     async def push(self, tickets: list[Ticket]) -> None:
         """Begin with these."""
         for ticket in tickets:
-            is_halted = partial(self._halted.__contains__, ticket.stream)
-            task = asyncio.create_task(self._desk.answer(ticket.request, is_halted))
+            answer = self._desk.answer(ticket.request, self._halts[ticket.stream])
+            task = asyncio.create_task(answer)
             self._tasks[ticket.stream].add(task)
             task.add_done_callback(lambda ended, ticket=ticket: self._hand(ticket, ended))
 
@@ -79,14 +78,15 @@ class Worker:
         """Send nothing new for a stream; what is on the wire is paid for and may end."""
         self._halt(stream)
 
-    async def drop(self, stream: int) -> None:
-        """Cancel all of a stream, and wait until it is gone."""
-        self._halted.add(stream)
+    async def drop(self, stream: int) -> Counts:
+        """Cancel all of a stream, wait until it is gone, and say what is left."""
+        self._halts[stream].is_set = True
         tasks = list(self._tasks[stream])
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        del self._tasks[stream]
+        self._tasks.pop(stream, None)
+        return self._desk.counts
 
     async def close(self) -> None:
         """Cancel what is left, and leave the books and the limiter in order."""
@@ -95,7 +95,7 @@ class Worker:
         await self._desk.close()
 
     def _halt(self, stream: int) -> None:
-        self._halted.add(stream)
+        self._halts[stream].is_set = True
         for task in self._tasks[stream] - self._desk.on_wire:
             task.cancel()
 

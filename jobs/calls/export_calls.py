@@ -1,13 +1,16 @@
 """`export_calls`: the stored calls of a study as one file that `provider=replay:FILE` reads."""
 
 from actors.pool.books.export import export_calls
-from actors.pool.books.journal import open_books
+from actors.pool.books.journal import has_books, open_books
+from configs.errors import UserError
 from configs.export_calls import ExportCallsConfig
 from jobs import console
 
 
 def run(config: ExportCallsConfig) -> int:
     """Write the file and say what is in it."""
+    if not has_books(config.storage):
+        raise UserError(f"storage={config.storage}: no calls are stored there. Give another.")
     store, _ = open_books(config.storage)
     try:
         exported = export_calls(store, config.out)

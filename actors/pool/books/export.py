@@ -32,6 +32,13 @@ class Exported(NamedTuple):
     providers: list[str]
 
 
+class Calls(NamedTuple):
+    """What was read from such a file."""
+
+    providers: dict[str, Answering]  # by name
+    rows: list[Row]
+
+
 def export_calls(store: Store, path: str) -> Exported:
     """Write all answers of `store` to a new file (a path or an fsspec URL)."""
     fs, plain = fsspec.core.url_to_fs(os.path.expanduser(path))
@@ -68,38 +75,35 @@ def _lines(store: Store, rows: list[Row]) -> Iterator[dict[str, Any]]:
     yield from map(row_to_json, rows)
 
 
-def import_calls(store: Store, path: str, data: bytes) -> dict[str, Answering]:
-    """Take the answers of a file into `store`, where it has none for their keys.
-
-    Args:
-        store: the books to fill.
-        path: names the file in errors.
-        data: the file's bytes.
-
-    Returns:
-        The providers of the file, by name.
+def read_calls(path: str, data: bytes) -> Calls:
+    """What a file holds whose bytes are `data`; `path` names it in errors.
 
     Raises:
-        UserError: the file is no export, or not all of one; nothing was taken.
+        UserError: the file is no export, or not all of one.
     """
     lines = _text_lines(path, data)
-    head, providers = _header(path, lines[0])
+    num_answers, providers = _header(path, lines[0])
+    rows = []
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            rows.append(row_from_json(json.loads(line)))
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: {error}. Export it again.") from None
+    if len(rows) != num_answers:
+        raise UserError(
+            f"{path}, line {len(lines)}: the file ends here, after {len(rows)} of "
+            f"{num_answers} answers. Export the calls again."
+        )
+    return Calls(providers, rows)
+
+
+def take_calls(store: Store, calls: Calls) -> None:
+    """Put calls into `store`, where it has no answer for their keys."""
     with store.writing():
-        for answering in providers.values():
+        for answering in calls.providers.values():
             store.introduce(answering)
-        for number, line in enumerate(lines[1:], 2):
-            try:
-                store.put(row_from_json(json.loads(line)))
-            except ValueError as error:
-                raise UserError(
-                    f"{path}, line {number}: {error}. Export the calls again."
-                ) from None
-        if len(lines) - 1 != head["answers"]:
-            raise UserError(
-                f"{path}, line {len(lines)}: the file ends here, after {len(lines) - 1} of "
-                f"{head['answers']} answers. Export the calls again."
-            )
-    return providers
+        for row in calls.rows:
+            store.put(row)
 
 
 def _text_lines(path: str, data: bytes) -> list[bytes]:
@@ -118,7 +122,7 @@ def _text_lines(path: str, data: bytes) -> list[bytes]:
     return text.splitlines() or [b""]
 
 
-def _header(path: str, line: bytes) -> tuple[dict[str, Any], dict[str, Answering]]:
+def _header(path: str, line: bytes) -> tuple[int, dict[str, Answering]]:
     try:
         head = json.loads(line)
         if not isinstance(head, dict) or head.get("format") != _FORMAT:
@@ -126,10 +130,9 @@ def _header(path: str, line: bytes) -> tuple[dict[str, Any], dict[str, Answering
         if head.get("version") != _VERSION:
             raise ValueError(f"version {head.get('version')} is not known here")
         providers = {n: answering_from_json(n, f) for n, f in dict(head["providers"]).items()}
-        if not isinstance(head["answers"], int):
-            raise ValueError("the number of answers is missing")
+        num_answers = int(head["answers"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}, line 1: {error}. Give a file that `python -m jobs export_calls` wrote."
         ) from None
-    return head, providers
+    return num_answers, providers

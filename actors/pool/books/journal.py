@@ -122,6 +122,12 @@ class Journal:
             db.execute("INSERT INTO parts VALUES (?)", (name,))
 
 
+def has_books(root: str) -> bool:
+    """Whether anything was ever written to the books of a storage root."""
+    storage = Storage(root)
+    return storage.exists(_FILE if storage.is_local else _FOLDER)
+
+
 def open_books(root: str) -> tuple[Store, Journal | None]:
     """The books of a storage root, and their journal where the root is no disk."""
     storage = Storage(root)

@@ -9,8 +9,8 @@ replay:FILE#NAME
 from typing import NamedTuple
 
 from actors.pool.books.entries import Answering
-from actors.pool.books.export import import_calls
-from actors.pool.books.journal import open_books
+from actors.pool.books.export import read_calls, take_calls
+from actors.pool.books.journal import has_books, open_books
 from actors.store.inputs import read_input
 from actors.store.storage import Storage
 from configs.errors import UserError, did_you_mean
@@ -39,18 +39,31 @@ def find_replay(name: str, root: str) -> Replayed:
     given, _, wanted = name.partition("#")
     _, _, path = given.partition(":")
     storage = Storage(root)
-    data = read_input(path, storage) if path else None
-    store, journal = open_books(root)
+    if path:
+        calls = read_calls(path, read_input(path, storage))
+        chosen, source = _choose(given, wanted, path, calls.providers), path
+    else:
+        calls, source = None, storage.path("").rstrip("/")
+        chosen = _choose(given, wanted, source, _stored_providers(root))
+    if calls is not None:
+        store, journal = open_books(root)
+        try:
+            take_calls(store, calls)
+            if journal is not None:
+                journal.save()
+        finally:
+            store.close()
+    return Replayed(chosen, source)
+
+
+def _stored_providers(root: str) -> dict[str, Answering]:
+    if not has_books(root):
+        return {}
+    store, _ = open_books(root)
     try:
-        if data is None:
-            found, source = store.providers(), storage.path("")
-        else:
-            found, source = import_calls(store, path, data), path
-        if journal is not None:
-            journal.save()
+        return store.providers()
     finally:
         store.close()
-    return Replayed(_choose(given, wanted, source, found), source)
 
 
 def _choose(given: str, wanted: str, source: str, found: dict[str, Answering]) -> Answering:

@@ -30,6 +30,7 @@ class Answer(NamedTuple):
     model: str | None
     # The alternatives at each token; None where the endpoint gave none.
     logprobs: tuple[tuple[TokenLogprob, ...], ...] | None = None
+    cost_is_stated: bool = True  # by the endpoint; where it is not, prices have to tell
 
 
 def read_answer(raw: bytes) -> Answer | Trouble:
@@ -55,6 +56,7 @@ def read_answer(raw: bytes) -> Answer | Trouble:
         cost_usd,
         body["model"] if isinstance(body.get("model"), str) else None,
         None if refusal else _read_logprobs(body["choices"][0].get("logprobs")),
+        "cost" in usage,
     )
 
 

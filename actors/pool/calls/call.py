@@ -25,8 +25,12 @@ _NEXT_MODE: dict[SchemaMode, SchemaMode] = {"strict": "json", "json": "prompt"}
 class Line(Protocol):
     """What one call needs of the world."""
 
+    async def turn(self) -> None:
+        """Wait until limits allow an attempt; `ask` follows at once."""
+        ...
+
     async def ask(self, payload: dict[str, Any], attempt: int) -> Answer | Trouble:
-        """Attempt number `attempt` (from 1) over the wire, as soon as limits allow."""
+        """Attempt number `attempt` (from 1) over the wire."""
         ...
 
     async def pause(self, wait_s: float) -> None:
@@ -65,11 +69,15 @@ class Caller:
     ) -> Outcome:
         """The outcome of `request`, whose strict body is `body`; UserError where none can work."""
         started_s = time.perf_counter()
-        mode = self.modes.get(request.schema, "strict")
-        question = body if mode == "strict" else request_body(request, self.provider, mode)
-        payload, never_connected, attempt = question, True, 0
+        mode: SchemaMode = "strict"
+        payload = question = body
+        never_connected, attempt = True, 0
         while True:
             attempt += 1
+            await line.turn()
+            if self.modes.get(request.schema, "strict") != mode:  # learned while this one waited
+                mode = self.modes[request.schema]
+                payload = question = request_body(request, self.provider, mode)
             found = fit(await line.ask(payload, attempt), request.schema)
             self._count(found, bill)
             if not isinstance(found, Trouble):
@@ -86,8 +94,6 @@ class Caller:
             if next_mode is not None:
                 if self.modes.get(request.schema, "strict") == mode:  # no other call knows better
                     self.modes[request.schema] = next_mode
-                mode = self.modes[request.schema]
-                payload = question = request_body(request, self.provider, mode)
             elif found.action == "ask_again":
                 again = asked_again(question["messages"], found.text, found.message)
                 payload = {**question, "messages": again}

@@ -9,9 +9,11 @@ from actors.pool.endpoint.process import endpoint_process
 
 
 @pytest.fixture(scope="session")
-def running_endpoint() -> Iterator[Endpoint]:
+def running_endpoint(
+    ray_cluster: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Endpoint]:
     with endpoint_process() as url:
-        yield Endpoint(url)
+        yield Endpoint(url, str(tmp_path_factory.mktemp("study")))
 
 
 @pytest.fixture

@@ -4,19 +4,20 @@ import asyncio
 import random
 import socket
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pool_endpoint import QUICK, Endpoint, plain
-from pydantic import BaseModel
+from pool_endpoint import QUICK, Endpoint, complete, config, plain, unique
 
 from actors.lm.messages import user
 from actors.pool.calls.retry import RetryPolicy, Trouble
 from actors.pool.client import ChatPool
+from actors.pool.desk import Setup
 from actors.pool.errors import ProviderRefused, ProviderUnreachable
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, Completion, Failure, Outcome
-from configs.sections import PoolConfig
+from jobs.properties.schemas import Subtypes
 
 PASSING = {
     "rate_limited": "rate_limited",
@@ -33,14 +34,8 @@ PASSING = {
 }
 
 
-class Subtypes(BaseModel):
-    """What the endpoint's rules know to answer."""
-
-    subtypes: list[str]
-
-
 def structured(count: int) -> list[ChatRequest]:
-    text = "Property: honest\nType: scenarios\nNumber: 3"
+    text = f"Property: honest\nType: scenarios\nNumber: 3\nSubject: {unique()}"
     return [ChatRequest(f"k{i}", [user(text)], schema=Subtypes, seed=i) for i in range(count)]
 
 
@@ -84,15 +79,15 @@ def test_the_header_says_how_long_to_wait(endpoint: Endpoint):
             told_s.append(trouble.retry_after_s)
             return 0.0
 
-    async def run() -> list[Outcome]:
-        async with ChatPool(endpoint.provider, policy=Impatient()) as pool:
-            return [outcome async for outcome in pool.complete(plain(1))]
+    def run() -> None:
+        setup = Setup(endpoint.provider, config(), endpoint.books(), {}, Impatient())
+        complete(setup, plain(1))
 
-    endpoint.faults(first=["rate_limited", "server_error"], retry_after_s=7.5)
-    asyncio.run(run())
+    endpoint.faults(first=["rate_limited", "server_error"], retry_after_s=0.5)
+    run()
     endpoint.faults(first=["rate_limited"])
-    asyncio.run(run())
-    assert told_s == [7.5, 7.5, None]
+    run()
+    assert told_s == [0.5, 0.5, None]
 
 
 def test_a_rejected_request_is_not_tried_again(endpoint: Endpoint):
@@ -106,19 +101,20 @@ def test_a_rejected_request_is_not_tried_again(endpoint: Endpoint):
     ("switch", "mode", "refusals"), [("no_schema", "json", 1), ("no_json_mode", "prompt", 2)]
 )
 def test_a_provider_without_schemas_gets_the_schema_in_the_prompt(
-    endpoint: Endpoint, switch: str, mode: str, refusals: int
+    endpoint: Endpoint, switch: str, mode: str, refusals: int, tmp_path: Path
 ):
-    strict = {o.key: o for o in endpoint.complete(structured(4), max_concurrency=1)}
+    requests = structured(4)
+    strict = {o.key: o for o in endpoint.complete(requests, max_concurrency=1)}
     # The second answer does not fit at first: the complaint goes with the schema too.
     endpoint.faults(**{switch: True}, first=["none"] * (refusals + 1) + ["violation"])
-    prompted = endpoint.complete(structured(4), max_concurrency=1)
+    prompted = endpoint.complete(requests, str(tmp_path), max_concurrency=1)
     for outcome in prompted:
         assert isinstance(outcome, Completion)
         known = strict[outcome.key]
         assert isinstance(known, Completion)
         assert outcome.value == known.value
         assert outcome.schema_mode == mode
-    assert [getattr(outcome, "attempts", 0) for outcome in prompted] == [1 + refusals, 2, 1, 1]
+    assert sum(getattr(outcome, "attempts", 0) for outcome in prompted) == 5 + refusals
     assert endpoint.counts()["by_status"] == {"400": refusals, "200": 5}
 
 
@@ -183,14 +179,15 @@ def test_a_refused_account_ends_the_stream_after_what_had_finished(
     assert endpoint.counts()["asked"] <= 5 + 3
 
 
-def test_nothing_at_the_url_ends_the_stream():
+def test_nothing_at_the_url_ends_the_stream(endpoint: Endpoint):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
 
+    nobody = Provider(url, url, "none", "m", "note")
+
     async def run() -> None:
-        nobody = Provider(url, url, "none", "m", "note")
-        async with ChatPool(nobody, PoolConfig(max_attempts=2), policy=QUICK) as pool:
+        async with ChatPool(nobody, config(max_attempts=2), endpoint.books(), policy=QUICK) as pool:
             async for _ in pool.complete(plain(4)):
                 pass
 
@@ -198,7 +195,7 @@ def test_nothing_at_the_url_ends_the_stream():
         asyncio.run(run())
 
 
-def test_a_connection_that_is_reset_before_an_answer_is_no_time_out():
+def test_a_connection_that_is_reset_before_an_answer_is_no_time_out(endpoint: Endpoint):
     # The client library reports these as time-outs; the two call for different measures.
     def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         linger_not_at_all = struct.pack("ii", 1, 0)
@@ -212,7 +209,7 @@ def test_a_connection_that_is_reset_before_an_answer_is_no_time_out():
         provider = Provider(url, url, "none", "m", "note")
         async with (
             server,
-            ChatPool(provider, PoolConfig(max_attempts=2), policy=QUICK) as pool,
+            ChatPool(provider, config(max_attempts=2), endpoint.books(), policy=QUICK) as pool,
         ):
             return [outcome async for outcome in pool.complete(plain(1))]
 

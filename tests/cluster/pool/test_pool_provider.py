@@ -4,11 +4,12 @@ import asyncio
 import base64
 
 import pytest
-from pool_endpoint import plain
+from pool_endpoint import QUICK, Endpoint, complete, config, plain
 
 from actors.pool.client import ChatPool
+from actors.pool.desk import Setup
 from actors.pool.provider import open_provider
-from actors.pool.requests import Completion, Outcome
+from actors.pool.requests import Completion
 from configs.errors import UserError
 
 
@@ -18,13 +19,9 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
-def test_without_a_key_the_embedded_endpoint_answers():
-    async def run() -> list[Outcome]:
-        async with ChatPool(provider) as pool:
-            return [outcome async for outcome in pool.complete(plain(1))]
-
+def test_without_a_key_the_embedded_endpoint_answers(endpoint: Endpoint):
     with open_provider() as provider:
-        [outcome] = asyncio.run(run())
+        [outcome] = complete(Setup(provider, config(), endpoint.books(), {}, QUICK), plain(1))
     assert isinstance(outcome, Completion)
     assert provider.name == "offline"
     assert provider.note == (
@@ -74,7 +71,9 @@ def test_the_key_is_not_sent_in_the_clear(monkeypatch: pytest.MonkeyPatch, url: 
         assert ("OPENAI_API_KEY is not sent" in provider.note) == (key == "none")
 
 
-def test_credentials_in_a_url_are_sent_and_shown_nowhere(monkeypatch: pytest.MonkeyPatch):
+def test_credentials_in_a_url_are_sent_and_shown_nowhere(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
     heads: list[str] = []
 
@@ -88,7 +87,7 @@ def test_credentials_in_a_url_are_sent_and_shown_nowhere(monkeypatch: pytest.Mon
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
         with open_provider(f"http://u:p%40ss@{place}") as provider:
-            async with server, ChatPool(provider) as pool:
+            async with server, ChatPool(provider, config(), endpoint.books()) as pool:
                 _ = [outcome async for outcome in pool.complete(plain(1, model="m"))]
         assert {provider.name, provider.note, provider.base_url} == {f"http://{place}"}
         return repr(provider)

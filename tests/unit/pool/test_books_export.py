@@ -8,7 +8,7 @@ import pytest
 from doors import job
 
 from actors.pool.books.entries import Answering
-from actors.pool.books.export import export_calls, import_calls
+from actors.pool.books.export import Calls, export_calls, read_calls, take_calls
 from actors.pool.books.journal import open_books
 from actors.pool.books.store import Row, Store
 from actors.pool.provider import open_provider
@@ -40,8 +40,10 @@ def exported(tmp_path: Path, name: str = "calls.jsonl.gz", *rows: Row) -> Path:
 @pytest.mark.parametrize("name", ["calls.jsonl", "calls.jsonl.gz", "new/folder/calls.jsonl.gz"])
 def test_what_is_exported_is_read(tmp_path: Path, name: str):
     path = exported(tmp_path, name)
+    calls = read_calls(name, path.read_bytes())
     copy = Store(":memory:")
-    assert import_calls(copy, name, path.read_bytes()) == {"offline": OFFLINE}
+    take_calls(copy, calls)
+    assert copy.providers() == calls.providers == {"offline": OFFLINE}
     found = list(copy.rows())
     assert [row[:3] for row in found] == [row[:3] for row in ROWS]
     assert [json.loads(row.answer) for row in found] == [json.loads(row.answer) for row in ROWS]
@@ -57,9 +59,9 @@ def test_the_same_calls_give_the_same_bytes(tmp_path: Path):
     assert first["request"] == {"model": "rules"}
 
 
-def test_an_answer_that_is_stored_stays(tmp_path: Path):
+def test_an_answer_that_is_stored_stays():
     store = filled(":memory:", ROWS[0]._replace(answer=b'"mine"'))
-    import_calls(store, "calls", exported(tmp_path).read_bytes())
+    take_calls(store, Calls({"offline": OFFLINE}, ROWS))
     assert store.answers(["aa"]) == {"aa": b'"mine"'}
 
 
@@ -86,19 +88,20 @@ def test_nothing_is_overwritten_and_an_empty_study_is_told(tmp_path: Path):
 )
 def test_a_damaged_file_is_refused_whole(tmp_path: Path, spoil, message: str):
     lines = exported(tmp_path, "calls.jsonl").read_bytes().splitlines()
-    store = Store(":memory:")
-    with pytest.raises(UserError, match=message):
-        import_calls(store, "calls.jsonl", b"\n".join(spoil(lines)))
-    assert list(store.rows()) == []
+    path = tmp_path / "spoilt.jsonl"
+    path.write_bytes(b"\n".join(spoil(lines)))
+    with pytest.raises(UserError, match=message), open_provider(f"replay:{path}", str(tmp_path)):
+        pass
+    assert not (tmp_path / "pool").exists()
 
 
 @pytest.mark.parametrize("cut", [1, 10, 60])
 def test_a_gzip_file_that_is_cut_short_is_refused(tmp_path: Path, cut: int):
     data = exported(tmp_path).read_bytes()
     with pytest.raises(UserError, match="cut off in line"):
-        import_calls(Store(":memory:"), "calls.gz", data[:-cut])
+        read_calls("calls.gz", data[:-cut])
     with pytest.raises(UserError, match="cannot be unpacked"):
-        import_calls(Store(":memory:"), "calls.gz", data[:20] + b"\xff\xff\xff" + data[23:])
+        read_calls("calls.gz", data[:20] + b"\xff\xff\xff" + data[23:])
 
 
 def test_the_job_writes_the_file_and_says_how_to_replay_it(tmp_path: Path):
@@ -110,6 +113,10 @@ def test_the_job_writes_the_file_and_says_how_to_replay_it(tmp_path: Path):
     ran = job(tmp_path / "study", "export_calls", f"out={out}")
     assert ran.code == 0
     assert f"provider=replay:{out}" in ran.printed
+    empty = job(tmp_path / "empty", "export_calls", f"out={out}.2")
+    assert empty.code == 2
+    assert "no calls are stored" in empty.printed
+    assert not (tmp_path / "empty").exists()
     again = job(tmp_path / "study", "export_calls", f"out={out}")
     assert again.code == 2
     assert "is there already" in again.printed

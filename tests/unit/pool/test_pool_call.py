@@ -51,6 +51,9 @@ def live(
     script, sent, waits_s = iter(found), [], []
 
     class Scripted:
+        async def turn(self) -> None:
+            pass
+
         async def ask(self, payload: dict[str, Any], attempt: int) -> Answer | Trouble:
             sent.append(payload)
             return next(script)
