@@ -43,11 +43,13 @@ def say_estimate(
     stages: Sequence[Stage],
     records: Iterable[Mapping[str, Any]],
 ) -> None:
-    """Print what the calls that are not stored yet will cost.
+    """Print what the calls that are not stored yet will cost; a replay costs nothing.
 
     Raises:
         UserError: a budget is set, and nothing says what a call costs.
     """
+    if provider.replay_only:
+        return
     stored = Counter(row["stage"] for row in records)
     found = estimate(stages, stored, provider, pool.prices)
     console.say(str(found))

@@ -78,3 +78,19 @@ def test_gen_eval_tells_its_cost_too(tmp_path: Path, endpoint: Endpoint):
     assert "estimate: 3 calls, about $0.03, at most $0.03" in ran.printed
     written = yaml.safe_load(ran.path("evals/*.eval.yaml").read_text())
     assert written["cost_usd"] == pytest.approx(0.03)
+
+
+def test_a_run_is_replayed_without_the_endpoint(tmp_path: Path, endpoint: Endpoint):
+    first = generate(tmp_path, endpoint)
+    assert first.code == 0, first.printed
+    asked = endpoint.counts()["asked"]
+    again = job(
+        tmp_path,
+        *("generate", "property=honest", "provider=replay", "model=rules", "run_id=again"),
+        *("num_subtypes=2", "num_prompts=5", "budget_usd=1"),
+    )
+    assert again.code == 0, again.printed
+    assert "replayed from" in again.printed
+    assert endpoint.counts()["asked"] == asked
+    examples = first.output("datasets/r.examples.yaml")["examples"]
+    assert again.output("datasets/again.examples.yaml")["examples"] == examples
