@@ -24,6 +24,7 @@ from jobs.properties.eval_inputs import Inputs, read_inputs
 from jobs.properties.eval_stream import EvalStream
 from jobs.properties.eval_table import report
 from jobs.properties.judge import Judges
+from jobs.properties.judgements import Judgements
 from jobs.properties.pooled import open_pool, say_estimate
 from jobs.properties.results import agreements, summarise
 from jobs.properties.results_file import plain, plain_agreement
@@ -74,7 +75,8 @@ def _compute(
     origin = [config.base_model, config.server.dtype, inputs.digests["eval_file"]]
     folder = f"evaluations/{digest(origin)[:12]}"
     conversations = Records(run.storage, f"{folder}/conversations")
-    judgements = Records(run.storage, f"{folder}/judgements")
+    shared = Records(run.storage, f"{folder}/judgements")
+    judgements = Judgements(shared, run.records("failed_judgements"))
     judges = Judges(config, inputs.rubrics)
     with (
         ray_session(),

@@ -16,6 +16,7 @@ from jobs.properties.calls import PASSING, refuse_unanswered
 from jobs.properties.conversations import Cell, hold
 from jobs.properties.distinct import distinct
 from jobs.properties.judge import Judges
+from jobs.properties.judgements import Judgements
 from jobs.properties.pooled import progress
 from jobs.properties.results import conversation_row
 from serve.client import AdapterClient
@@ -30,7 +31,7 @@ class EvalStream:
         client: AdapterClient,
         judges: Judges,
         conversations: Records,
-        judgements: Records,
+        judgements: Judgements,
     ) -> None:
         self._config, self._client, self.judges = config, client, judges
         self._conversations, self._judgements = conversations, judgements
@@ -66,7 +67,7 @@ class EvalStream:
                     if ended.failure is not None and ended.failure.kind in PASSING:
                         unanswered[ended.failure.kind] += 1
                     else:
-                        self._judgements.append(ended.key, **ended.row)
+                        self._judgements.append(ended)
                     shown.advance()
         except BudgetReached as reached:
             stored = len(self._judgements) - before
