@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import deque
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ __all__ = ["Ended", "Gate", "GateState", "Limits"]
 
 _IDLE_S = 0.5  # without calls, until the lease is given back
 _REVIVAL_S = 0.1  # a name may lead to a dead actor for a moment
+_GAP_S = 0.025  # between reports at least, but for a 429
 
 # Between acquire and release; each task has its own.
 _sent: ContextVar[Sent] = ContextVar("sent")
@@ -43,6 +45,7 @@ class Gate:
         self._pump_at_s = 0.0  # the loop's clock; uvloop's handles do not always tell
         self._reporter: asyncio.Task[None] | None = None
         self._report_now = asyncio.Event()
+        self._reported_s = -math.inf
         self._idle = False
         self._actor: Any = None
 
@@ -57,14 +60,17 @@ class Gate:
         """Wait for a permit; `tokens` is about what the call will use."""
         if self._reporter is None:
             self._reporter = asyncio.create_task(self._report_on())
+            self._reporter.add_done_callback(self._no_more_reports)
         elif self._idle:
             self._report_now.set()
-        now_s = time.monotonic()
-        if not self._waiting and self._turnstile.wait_s(tokens, now_s) <= 0:
-            _sent.set(self._turnstile.send(tokens, now_s))
-            return
         if not self._waiting:
-            self._report_now.set()  # there may be more to have
+            now_s = time.monotonic()
+            wait_s = self._turnstile.wait_s(tokens, now_s)
+            if wait_s <= 0:
+                _sent.set(self._turnstile.send(tokens, now_s))
+                return
+            if wait_s == math.inf and now_s > self._reported_s + _GAP_S:
+                self._report_now.set()  # there may be more permits to have
         _sent.set(await self._turn(tokens))
 
     def release(self, ended: Ended) -> None:
@@ -118,7 +124,7 @@ class Gate:
             queue.popleft()
 
     def _pump_in(self, wait_s: float) -> None:
-        if wait_s == float("inf"):
+        if wait_s == math.inf:
             return  # a lease or a release will pump
         loop = asyncio.get_running_loop()
         now_s = loop.time()
@@ -146,6 +152,16 @@ class Gate:
                     self._reporter = None
                     return
 
+    def _no_more_reports(self, reporter: asyncio.Task[None]) -> None:
+        """Without Ray there are no permits: whoever waits is told, instead of waiting for ever."""
+        if reporter.cancelled() or reporter.exception() is None:
+            return
+        waiting, self._queue, self._waiting = self._queue, deque(), 0
+        for future, _ in waiting:
+            if not future.done():
+                future.set_exception(reporter.exception())
+        self._reporter = None
+
     @property
     def _busy(self) -> bool:
         return bool(self._turnstile.in_flight or self._waiting or self._turnstile.has_news)
@@ -159,7 +175,8 @@ class Gate:
         """Report, to a new limiter if the old one is gone; seconds until the next report."""
         while True:
             self._report_now.clear()
-            report = self._turnstile.report(self._waiting, time.monotonic(), leaving)
+            self._reported_s = time.monotonic()
+            report = self._turnstile.report(self._waiting, self._reported_s, leaving)
             try:
                 if self._actor is None:
                     self._actor = await asyncio.to_thread(limiter_actor, self._name)

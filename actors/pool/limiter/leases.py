@@ -28,6 +28,7 @@ class Holder:
     sends_per_s: float = 0.0
     spends_per_s: float = 0.0  # tokens
     permits: int = 0
+    permits_before: int = 0  # of the lease that its last report was sent under
     requests_per_s: float = 0.0
     tokens_per_s: float = 0.0
     expires_s: float = math.inf
@@ -40,11 +41,15 @@ class Holder:
         self.spends_per_s += weight * (report.tokens / elapsed_s - self.spends_per_s)
         self.limits, self.reported_s = report.limits, now_s
         self.in_flight, self.waiting = report.in_flight, report.waiting
+        self.permits_before = report.permits
 
     @property
     def held(self) -> int:
-        """Permits in use: after a cut calls may be in flight without one."""
-        return max(self.permits, self.in_flight)
+        """Calls that may be in flight.
+
+        A lease that shrank may have been used in full before its holder heard of the new one.
+        """
+        return max(self.permits, self.permits_before, self.in_flight)
 
 
 class Leases:
@@ -52,6 +57,10 @@ class Leases:
 
     def __init__(self) -> None:
         self._holders: dict[tuple[str, str], Holder] = {}
+
+    def knows(self, report: Report) -> bool:
+        """Whether who reports has a lease from here."""
+        return (report.job, report.worker) in self._holders
 
     def hear(self, report: Report, now_s: float) -> Holder:
         """Take in a report; the holder it is from."""

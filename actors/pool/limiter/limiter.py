@@ -7,7 +7,7 @@ from actors.pool.limiter.leases import TTL_S, Holder, Leases
 from actors.pool.limiter.messages import Lease, Report
 
 _REPORT_S = 0.1
-_SOON_S = 0.025  # while opening, and for who waits for what others still hold
+_SOON_S = 0.025  # while opening, and while permits move from one to another
 _LONGEST_REPORT_S = 1.0  # in a long pause
 _RECOVERY_S = 0.5  # after which every gate with calls to make has reported
 
@@ -31,9 +31,10 @@ class Limiter:
     def report(self, report: Report, now_s: float) -> Lease:
         """Take in what a gate tells, and answer with its next lease."""
         adaptive = self._adaptive
-        if report.learned.epoch > adaptive.epoch:
-            # An earlier limiter knew more. What it leased to others is not known yet.
+        if report.learned.rank > adaptive.learned(now_s).rank:
             adaptive.recall(report.learned, now_s)
+        if report.permits and not self._leases.knows(report):
+            # An earlier limiter leased them. What it leased to others is not known yet.
             self._recovered_s = now_s + _RECOVERY_S
         holder = self._leases.hear(report, now_s)
         most = self._leases.most()
@@ -54,7 +55,8 @@ class Limiter:
             requests_per_s, tokens_per_s = self._rates(holder)
         learned = adaptive.learned(now_s)
         wants_more = holder.waiting and (learned.opening is not None or holder.permits < fair)
-        report_in_s = _SOON_S if wants_more else _REPORT_S
+        shrank = holder.permits < holder.permits_before
+        report_in_s = _SOON_S if wants_more or shrank else _REPORT_S
         return Lease(
             holder.permits,
             requests_per_s,

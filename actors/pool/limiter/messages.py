@@ -32,11 +32,16 @@ class Ended(NamedTuple):
 class Learned(NamedTuple):
     """All that 429s have taught. It travels with every message, so it outlives the limiter."""
 
-    epoch: int  # counts limiters' first words and cuts; the higher one knows more
+    epoch: int  # counts the cuts, from 1; 0 before a gate's first lease
     opening: float | None  # calls in flight while no 429 has come yet
     in_flight: Ceiling | None  # of calls in flight, after that
     per_s: Ceiling | None  # of calls begun a second, after that
     paused_s: float  # nothing may be sent for so long
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Who ranks higher knows more."""
+        return self.epoch, self.opening or 0.0
 
 
 NOTHING_LEARNED = Learned(0, None, None, None, 0.0)
