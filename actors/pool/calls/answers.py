@@ -4,13 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from actors.pool.calls.retry import (
-    Trouble,
-    error_message,
-    is_moderated,
-    wrapped_status,
-    wrapped_trouble,
-)
+from actors.pool.calls.error_body import error_message, is_moderated, wrapped_status
+from actors.pool.calls.retry import Trouble, wrapped_trouble
 from actors.pool.requests import TokenLogprob
 
 _LARGEST_AMOUNT = 1e12
@@ -56,7 +51,7 @@ def read_answer(raw: bytes) -> Answer | Trouble:
         cost_usd,
         body["model"] if isinstance(body.get("model"), str) else None,
         None if refusal else _read_logprobs(body["choices"][0].get("logprobs")),
-        "cost" in usage,
+        usage.get("cost") is not None,
     )
 
 

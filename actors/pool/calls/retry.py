@@ -14,13 +14,13 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, NamedTuple
 
+from actors.pool.calls.error_body import error_message, error_object, wrapped_status
 from actors.pool.requests import FailureKind
 
 Action = Literal["retry", "ask_again", "final", "fatal"]
 
 _FATAL = frozenset({401, 402, 403})
 _SERVER_SIDE_4XX = frozenset({409, 425})  # a lock or a replay on their side: the request is fine
-_MODERATED = frozenset({"content_filter", "content_policy_violation"})
 _RESET = "x-ratelimit-reset"
 _NO_ENDPOINT = re.compile(
     r"no endpoints found that (?:can handle the requested parameters|support)", re.IGNORECASE
@@ -101,23 +101,6 @@ def wrapped_trouble(error: Any) -> Trouble:
     return Trouble("retry", "rate_limited" if status == 429 else "server", message, status=status)
 
 
-def wrapped_status(error: Any) -> int | None:
-    """The status that an error object carries, if its code is one."""
-    code = str(error_object(error).get("code"))
-    return int(code) if code.isascii() and code.isdecimal() and len(code) == 3 else None
-
-
-def is_moderated(status: int | None, error: Any) -> bool:
-    """Whether an error says that the input was flagged: a refusal, as a content filter's.
-
-    `status` is None for an error inside an HTTP 200 that carries none.
-    """
-    error = error_object(error)
-    metadata = error.get("metadata")
-    flagged = isinstance(metadata, Mapping) and "flagged_input" in metadata
-    return status in (None, 400, 403) and (flagged or str(error.get("code")) in _MODERATED)
-
-
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds in Retry-After, given as seconds or as an HTTP date; None where it says neither."""
     value = (headers.get("retry-after") or "").strip()
@@ -143,19 +126,6 @@ def reset_s(headers: Mapping[str, str], error: Any, now: datetime) -> float | No
     told = [value for place in places for key, value in place.items() if key.lower() == _RESET]
     try:
         wait_s = float(told[0]) / 1000 - now.timestamp() if told else 0.0
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return wait_s if wait_s > 0 else None
-
-
-def error_object(body: Any) -> Mapping[str, Any]:
-    """The error object of a body, or the body that is one; empty where there is neither."""
-    if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping):
-        return body["error"]
-    return body if isinstance(body, Mapping) else {}
-
-
-def error_message(body: Any) -> str:
-    """What an error body says, in one short line."""
-    message = error_object(body).get("message") or body or "no message"
-    return " ".join(str(message).split())[:300]

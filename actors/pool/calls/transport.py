@@ -13,7 +13,8 @@ import httpx2
 import openai
 
 from actors.pool.calls.answers import Answer, flagged, read_answer
-from actors.pool.calls.retry import Trouble, is_moderated, status_trouble
+from actors.pool.calls.error_body import is_moderated
+from actors.pool.calls.retry import Trouble, status_trouble
 from actors.pool.provider import Provider, is_loopback
 
 _CONNECT_S = 10.0

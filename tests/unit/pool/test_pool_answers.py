@@ -30,8 +30,16 @@ def test_an_answer():
     assert read(body()) == Answer("Hello.", False, "stop", 7, 3, 0.002, "m")
 
 
-def test_an_answer_without_usage_costs_nothing_known():
-    assert read(body(usage=None)) == Answer("Hello.", False, "stop", 0, 0, 0.0, "m")
+@pytest.mark.parametrize("usage", [None, {}, {"cost": None}])
+def test_an_answer_whose_cost_nobody_states(usage: Any):
+    expected = Answer("Hello.", False, "stop", 0, 0, 0.0, "m", cost_is_stated=False)
+    assert read(body(usage=usage)) == expected
+
+
+def test_an_answer_that_is_free():
+    found = read(body(usage={"cost": 0}))
+    assert isinstance(found, Answer)
+    assert (found.cost_usd, found.cost_is_stated) == (0.0, True)
 
 
 def test_a_refusal_is_an_answer():

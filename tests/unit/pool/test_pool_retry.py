@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.pool.calls.error_body import is_moderated
 from actors.pool.calls.retry import (
     RetryPolicy,
     Trouble,
-    is_moderated,
     retry_after_s,
     status_trouble,
     wrapped_trouble,
@@ -104,6 +104,7 @@ def repeated(value: object) -> dict[str, object]:
         ({}, repeated(f"{NOW_MS + 9_000:.0f}"), 9.0),
         ({}, repeated(NOW_MS + 9_000), 9.0),
         ({}, repeated(["soon"]), None),
+        ({}, repeated(10**400), None),
         ({}, {"error": {"metadata": {"headers": "none"}}}, None),
         ({"x-ratelimit-reset": f"{NOW_MS - 1:.0f}"}, BODY, None),
         ({"x-ratelimit-reset": "30"}, BODY, None),
