@@ -69,14 +69,14 @@ def bound_usd(body: Mapping[str, Any], prices: Prices | None) -> float:
 
 async def fetch_prices(provider: Provider, config: PoolConfig) -> PriceTable:
     """Prices from `GET {base}/models` in OpenRouter's form, else those of `config`."""
+    if provider.replay_only:
+        return PriceTable({}, Prices())  # nothing is sent
     given = None
     if config.prompt_usd_per_million is not None or config.completion_usd_per_million is not None:
         given = Prices(
             (config.prompt_usd_per_million or 0.0) / 1e6,
             (config.completion_usd_per_million or 0.0) / 1e6,
         )
-    if provider.replay_only:
-        return PriceTable({}, given)
     return PriceTable(read_prices(await _models(provider)), given)
 
 

@@ -56,6 +56,7 @@ def test_what_was_answered_here_is_replayed_elsewhere(tmp_path: Path):
     assert b"secret" not in file.read_bytes()
     with open_provider(f"replay:{file}", str(copy)) as provider:
         asyncio.run(replay(provider))
+        assert asyncio.run(fetch_prices(provider, PoolConfig()))["m/x"] == Prices()
 
 
 def test_prices_come_from_the_endpoint_else_from_the_user(endpoint: Endpoint):
