@@ -19,6 +19,7 @@ from actors.pool.limiter.messages import NOTHING_LEARNED, Learned
 _OPENING_IN_FLIGHT = 32.0
 _DOUBLING_S = 0.08
 _OPENING_SPREAD_S = 0.16  # to begin as many calls as may be in flight
+_OPEN = 16.0  # times the maximum: then nothing holds the rate back
 _SATURATED = 0.8  # of the limit in use
 _CUT = 0.8
 _GUESS = 0.5  # of a rate that held a burst, or let nothing in
@@ -68,7 +69,10 @@ class Adaptive:
         if self._learned.per_s is not None:
             return max(_LEAST_PER_S, self._learned.per_s.value)
         opening = self._learned.opening
-        return opening / _OPENING_SPREAD_S if opening is not None and opening < most else None
+        # The rate goes on doubling past the last permit: a jump would hide the first 429.
+        if opening is None or opening >= _OPEN * most:
+            return None
+        return opening / _OPENING_SPREAD_S
 
     def advance(self, in_flight: int, waiting: int, most: int, now_s: float) -> None:
         """Time passes with so many calls in flight and waiting, in the whole cluster."""
@@ -84,7 +88,7 @@ class Adaptive:
         if opening is not None:
             if waiting:
                 grown = opening * 2 ** (elapsed_s / _DOUBLING_S)
-                self._learned = self._learned._replace(opening=min(grown, max(opening, most)))
+                self._learned = self._learned._replace(opening=min(grown, max(opening, _OPEN * most)))
             return
         limit = self.in_flight(most)
         if calls is not None and in_flight >= _SATURATED * limit and calls.value < most:

@@ -154,12 +154,13 @@ class Gate:
 
     def _no_more_reports(self, reporter: asyncio.Task[None]) -> None:
         """Without Ray there are no permits: whoever waits is told, instead of waiting for ever."""
-        if reporter.cancelled() or reporter.exception() is None:
+        error = None if reporter.cancelled() else reporter.exception()
+        if error is None:
             return
         waiting, self._queue, self._waiting = self._queue, deque(), 0
         for future, _ in waiting:
             if not future.done():
-                future.set_exception(reporter.exception())
+                future.set_exception(error)
         self._reporter = None
 
     @property
