@@ -28,7 +28,8 @@ async def measure(load: Load, ask: Ask) -> None:
     """Have `ask` answer the load's questions, and print what that took."""
     await ask((warm_question(load, i) for i in range(load.work.warm_calls)), Tally())
     print(READY, flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
+    if not await asyncio.to_thread(sys.stdin.readline):
+        return  # the bench is gone
     root = os.getpid() if load.root is None else load.root
     tally, highest = Tally(), _Highest(rss_mb())
     watch = asyncio.create_task(highest.watch())

@@ -31,6 +31,10 @@ def measured(
             child.stdin.write("go\n")
             child.stdin.flush()
         return [Measured.model_validate_json(_line(child)) for child in children]
+    except BaseException:
+        for child in children:
+            child.kill()
+        raise
     finally:
         for child in children:
             _ended(child)
@@ -43,6 +47,7 @@ def _started(client: Client, load: Load, environment: Mapping[str, str]) -> subp
         stdout=subprocess.PIPE,
         env={**environment},
         text=True,
+        start_new_session=True,  # ctrl-C is the bench's to handle
     )
 
 

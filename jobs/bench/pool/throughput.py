@@ -10,10 +10,12 @@ from jobs.bench.pool.place import Place
 
 IN_FLIGHT = 256
 _SLOW_CALLS, _FAST_CALLS = 2_000, 5_000
-_SLOW = Work(calls=_SLOW_CALLS, in_flight=IN_FLIGHT, workers=2, warm_calls=IN_FLIGHT)
+_SLOW = Work(calls=_SLOW_CALLS, in_flight=IN_FLIGHT, warm_calls=IN_FLIGHT)
 _SLOW_LATENCY_S = 1.0
 _FAST = Work(calls=_FAST_CALLS, in_flight=IN_FLIGHT, warm_calls=IN_FLIGHT)
-_FAST_2 = _FAST.model_copy(update={"workers": 2})
+# So long that a second worker, which starts when the first is busy, is there.
+_ONE = _FAST.model_copy(update={"warm_calls": _FAST_CALLS})
+_TWO = _ONE.model_copy(update={"workers": 2})
 _FAST_LATENCY_S = 0.2
 
 
@@ -33,8 +35,8 @@ def _against_peer(place: Place) -> Trial:
 
 def _two_workers(place: Place) -> Trial:
     faults = FaultConfig(latency_s=_FAST_LATENCY_S)
-    one = _whole(place.ours(_FAST, faults)[0], _FAST_CALLS)
-    two = _whole(place.ours(_FAST_2, faults)[0], _FAST_CALLS)
+    one = _whole(place.ours(_ONE, faults)[0], _FAST_CALLS)
+    two = _whole(place.ours(_TWO, faults)[0], _FAST_CALLS)
     return Trial({"two_workers": one.wall_s / two.wall_s}, f"{_rates(one)}; two {_rates(two)}")
 
 
