@@ -13,8 +13,6 @@ from actors.pool.limiter.messages import Ended, Limits, Report
 from actors.pool.limiter.turnstile import Sent, Turnstile
 
 MESSAGE_S = 0.002  # one way, gate to limiter
-NETWORK_S = 0.003  # until a 429 is back
-IDLE_S = 0.5
 
 
 class Clock:
@@ -43,6 +41,7 @@ class Endpoint:
     per_s: float | None = None
     most_in_flight: float = math.inf
     retry_after_s: float | None = None
+    refusal_s: float = 0.003  # until a 429 is back
     down: bool = False
     admitted: int = 0
     rate_limited: int = 0
@@ -70,7 +69,7 @@ class Endpoint:
         else:
             self.rate_limited += 1
             ended = Ended("rate_limited", 0, self.retry_after_s)
-            self.clock.after(NETWORK_S, lambda: back(ended))
+            self.clock.after(self.refusal_s, lambda: back(ended))
 
 
 class SimulatedGate:

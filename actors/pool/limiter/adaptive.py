@@ -1,6 +1,6 @@
 """What the endpoint takes, learned from its 429s: calls in flight, and calls begun a second.
 
-Opening: both double every 80 ms while calls wait, until the first 429 or the maximum. The calls
+Opening: both double every 160 ms while calls wait, until the first 429 or the maximum. The calls
 begin evenly spread, so that a 429, which a gateway answers at once, finds few calls behind it.
 Afterwards: one cut per episode of 429s, then growth along `Ceiling` while the value is what holds
 calls back and all is clean. An episode is the 429s of calls that were sent before its cut.
@@ -16,9 +16,9 @@ from actors.pool.limiter.admissions import Admissions
 from actors.pool.limiter.ceiling import Ceiling
 from actors.pool.limiter.messages import NOTHING_LEARNED, Learned
 
-_OPENING_IN_FLIGHT = 32.0
-_DOUBLING_S = 0.08
-_OPENING_SPREAD_S = 0.16  # to begin as many calls as may be in flight
+_OPENING_IN_FLIGHT = 64.0
+_DOUBLING_S = 0.16
+_OPENING_SPREAD_S = 0.18  # to begin as many calls as may be in flight
 _OPEN = 16.0  # times the maximum: then nothing holds the rate back
 _SATURATED = 0.8  # of the limit in use
 _CUT = 0.8
@@ -88,7 +88,9 @@ class Adaptive:
         if opening is not None:
             if waiting:
                 grown = opening * 2 ** (elapsed_s / _DOUBLING_S)
-                self._learned = self._learned._replace(opening=min(grown, max(opening, _OPEN * most)))
+                self._learned = self._learned._replace(
+                    opening=min(grown, max(opening, _OPEN * most))
+                )
             return
         limit = self.in_flight(most)
         if calls is not None and in_flight >= _SATURATED * limit and calls.value < most:

@@ -105,7 +105,7 @@ def test_calls_outlive_their_limiter_within_its_limit(endpoint: Endpoint, end: A
 
     async def run() -> Traffic:
         gates = [gate(name, "first"), gate(name, "second")]
-        traffic = Traffic(endpoint.url, gates, 3000)
+        traffic = Traffic(endpoint.url, gates, 1500)
         running = asyncio.create_task(traffic.run())
         while sum(traffic.answered) < 200:
             await asyncio.sleep(0.01)
@@ -118,7 +118,7 @@ def test_calls_outlive_their_limiter_within_its_limit(endpoint: Endpoint, end: A
         return traffic
 
     traffic = asyncio.run(run())
-    assert sum(traffic.answered) >= 3000
+    assert sum(traffic.answered) >= 1500
     assert min(traffic.answered) > 0
     assert traffic.most_in_flight <= 20
 
@@ -134,7 +134,7 @@ def test_a_dead_worker_s_permits_come_back(ray_cluster: None):
 
     name = new_name()
     limiter = limiter_actor(name)  # ours, so that it does not die with the worker
-    hoarder = ray.remote(num_cpus=0)(Hoarder).remote()
+    hoarder: Any = ray.remote(num_cpus=0)(Hoarder).remote()
     ray.get(hoarder.take.remote(8))
 
     async def run() -> None:

@@ -19,6 +19,14 @@ def test_a_limited_rate_is_used_and_hardly_ever_exceeded(
     assert world.share_429 <= 0.02
 
 
+def test_a_busy_client_that_sees_its_429s_late_is_held_too():
+    world = World(latency_s=0.2, per_s=100, refusal_s=0.02)
+    world.job("job")
+    world.run(SECONDS)
+    assert world.endpoint.admitted >= 0.90 * 100 * SECONDS
+    assert world.share_429 <= 0.02
+
+
 @pytest.mark.parametrize(("per_s", "latency_s"), [(10, 0.05), (10, 0.2), (100, 2.0)])
 def test_rates_that_calls_in_flight_cannot_express(per_s: int, latency_s: float):
     world = World(latency_s=latency_s, per_s=per_s)
