@@ -19,22 +19,27 @@ with open_provider("offline") as provider:
 """
 
 CONSUMER = """
-import asyncio, itertools
+import asyncio, itertools, tempfile
 from actors.lm.messages import user
+from actors.pool.books.at import BooksAt
 from actors.pool.client import ChatPool
 from actors.pool.endpoint.faults import FaultConfig
 from actors.pool.endpoint.process import endpoint_process
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest
+from configs.sections import PoolConfig
+from jobs.cluster import ray_session
 
-async def main(url):
+async def main(url, storage):
     requests = (ChatRequest(str(i), [user(f"Question {i}?")]) for i in itertools.count())
-    async with ChatPool(Provider("offline", url, "none", "rules", "")) as pool:
+    books = BooksAt(storage, "run", "session", None, None)
+    async with ChatPool(Provider("offline", url, "none", "rules", ""), PoolConfig(), books) as pool:
         async for outcome in pool.complete(requests):
             print("answered", flush=True)
 
-with endpoint_process(FaultConfig(first=["none"], share={"stall": 1.0})) as url:
-    asyncio.run(main(url))
+faults = FaultConfig(first=["none"], share={"stall": 1.0})
+with endpoint_process(faults) as url, tempfile.TemporaryDirectory() as storage, ray_session():
+    asyncio.run(main(url, storage))
 """
 
 
@@ -72,6 +77,7 @@ def test_the_endpoint_ends_with_its_parent(how: signal.Signals):
 
 def test_an_interrupt_leaves_no_noise():
     consumer = start(CONSUMER)
+    assert first_line(consumer).startswith("Starting a local Ray")
     assert first_line(consumer) == "answered\n"
     consumer.send_signal(signal.SIGINT)
     _, said = consumer.communicate(timeout=30)
