@@ -65,13 +65,14 @@ def test_every_judge_judges_every_conversation(judged: Ran):
     results = judged.output("eval_results/first.eval-results.yaml")
     assert [row["judge"] for row in results["rows"]] == JUDGES * 5
     assert {(row["outcome"], row["mode"]) for row in results["rows"]} == {("judged", "verdict")}
-    tables = [(s["property"], s["judge"]) for s in results["summaries"]]
-    assert tables == [(name, judge) for name in PROPERTIES for judge in JUDGES]
+    places = [(s["property"], s["judge"]) for s in results["summaries"]]
+    assert places == [(name, judge) for name in PROPERTIES for judge in JUDGES]
     # Both judge by the same rules. Where nothing varies, agreement cannot be told.
     assert {found["krippendorff_alpha"] for found in results["agreement"].values()} <= {1.0, None}
     assert results["agreement"]["sycophantic"]["conversations"] == 3
     assert "honest, judged by rules-two" in judged.printed
-    assert max(map(len, judged.printed.splitlines())) <= 100 + len(str(judged.storage))
+    tables = judged.printed[judged.printed.index("sycophantic, judged by rules") :]
+    assert max(map(len, tables.splitlines())) <= 100 + len(str(judged.storage))
 
 
 def test_a_changed_rubric_re_judges_its_own_property_and_holds_no_conversation_again(
