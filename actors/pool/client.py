@@ -64,6 +64,7 @@ class ChatPool:
 
     async def __aenter__(self) -> "ChatPool":
         self._books = Books(self._books_at, self._books_at.session)
+        await self._books.spent()  # books that cannot be used are told of before anything starts
         self._prices: Mapping[str, Prices] = await fetch_prices(self._provider, self._config)
         setup = Setup(self._provider, self._config, self._books_at, self._prices, self._policy)
         self._crew = Crew(setup, self._books, self._hand, self._fail)

@@ -15,6 +15,8 @@ from ray.exceptions import RayActorError
 from actors.pool.books.client import Books
 from actors.pool.counts import Counts, summed
 from actors.pool.desk import Setup
+from actors.pool.limiter.actor import limiter_actor
+from actors.pool.limiter.name import limiter_name
 from actors.pool.worker import Handed, Taken, Ticket, Worker
 from configs.errors import JobFailed
 
@@ -52,6 +54,7 @@ class Crew:
         self._counts_of_the_lost: list[Counts] = []
         self._deaths = self._started = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._limiters: dict[str | None, Any] = {}  # by model
 
     @property
     def counts(self) -> Counts:
@@ -72,6 +75,7 @@ class Crew:
 
     def send(self, ticket: Ticket) -> None:
         """Give a ticket to the worker that holds the fewest."""
+        self._keep_limiter(ticket.request.model or self._setup.provider.default_model)
         if not self._members:
             self._homeless.append(ticket)
             return
@@ -156,6 +160,13 @@ class Crew:
             self.start()
         for ticket in member.held.values():
             self.send(ticket)
+
+    def _keep_limiter(self, model: str | None) -> None:
+        """Have the limiter of a model live as long as this driver does, not as a worker does."""
+        if model is not None and model not in self._limiters:
+            provider = self._setup.provider
+            name = limiter_name(provider.base_url, provider.account, model)
+            self._limiters[model] = limiter_actor(name)
 
     def _withdraw(self, stream: int) -> list[Ticket]:
         """Take back what no worker has yet."""

@@ -1,6 +1,7 @@
 """The one process of a cluster that writes the books of a storage root: a named Ray actor.
 
-It lives as long as the process that made it; whoever needs it next makes the next one.
+It lives as long as the process that made it, and is started again when it is killed; after its
+maker's end whoever needs it next makes the next one.
 """
 
 import asyncio
@@ -126,5 +127,7 @@ def books_actor(at: BooksAt) -> Any:
         namespace=_NAMESPACE,
         get_if_exists=True,
         max_concurrency=_MAX_LISTENERS,
+        # Were it dead for good, its name would stay taken while its maker holds a handle on it.
+        max_restarts=-1,
         scheduling_strategy=strategy,
     ).remote(at.storage)

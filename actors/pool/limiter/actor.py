@@ -47,7 +47,15 @@ class _Gauges:
         self._paused.set(load.paused_s > 0)
 
 
+_Remote = ray.remote(num_cpus=0)(LimiterActor)
+
+
 def limiter_actor(name: str) -> Any:
     """The handle of the limiter called `name`, made if there is none."""
-    options = {"name": name, "namespace": NAMESPACE, "get_if_exists": True, "num_cpus": 0}
-    return ray.remote(LimiterActor).options(**options).remote(name)
+    return _Remote.options(
+        name=name,
+        namespace=NAMESPACE,
+        get_if_exists=True,
+        # Were it dead for good, its name would stay taken while its maker holds a handle on it.
+        max_restarts=-1,
+    ).remote(name)
