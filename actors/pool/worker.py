@@ -6,13 +6,17 @@ A call costs no message of its own. Each ticket is a task of the worker's event 
 import asyncio
 import time
 from collections import defaultdict
+from contextlib import suppress
 from typing import NamedTuple
 
 from actors.pool.counts import Counts
 from actors.pool.desk import Desk, Halt, Setup
 from actors.pool.requests import ChatRequest, Outcome
 
-_GATHER_S = 0.03  # outcomes that end this close together travel in one message
+# A message costs a millisecond on either side: outcomes travel together that end this close to
+# each other, but no more than so many.
+_GATHER_S = 0.1
+_GATHERED = 128
 _REPORT_S = 1.0  # counts travel at least this often
 
 
@@ -48,7 +52,7 @@ class Worker:
         self._tasks: defaultdict[int, set[asyncio.Task[Outcome]]] = defaultdict(set)
         self._halts: defaultdict[int, Halt] = defaultdict(Halt)
         self._ready: list[Handed] = []
-        self._some = asyncio.Event()
+        self._some, self._enough = asyncio.Event(), asyncio.Event()
 
     async def open(self) -> None:
         """Open what needs the event loop."""
@@ -65,13 +69,12 @@ class Worker:
 
     async def take(self) -> Taken:
         """What ended since the last time, as soon as there is something."""
-        if not self._ready:
-            self._some.clear()
-            waiting = asyncio.ensure_future(self._some.wait())
-            await asyncio.wait([waiting], timeout=_REPORT_S)
-            waiting.cancel()
-        await asyncio.sleep(_GATHER_S)
+        await _within(_REPORT_S, self._some)
+        if self._ready:
+            await _within(_GATHER_S, self._enough)
         handed, self._ready = self._ready, []
+        self._some.clear()
+        self._enough.clear()
         return Taken(handed, self._desk.counts, self._busy())
 
     async def halt(self, stream: int) -> None:
@@ -108,8 +111,17 @@ class Worker:
             self._halt(ticket.stream)
         self._ready.append(Handed(ticket.stream, ticket.number, end))
         self._some.set()
+        if len(self._ready) >= _GATHERED or not any(self._tasks.values()):
+            self._enough.set()
 
     def _busy(self) -> float:
         then, now = self._measured_s, (time.monotonic(), time.thread_time())
         self._measured_s = now
         return (now[1] - then[1]) / max(now[0] - then[0], 1e-9)
+
+
+async def _within(timeout_s: float, event: asyncio.Event) -> None:
+    """Wait for an event, but no longer than that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()

@@ -1,8 +1,8 @@
 """Between an owner and the books: entries in batches, verdicts back, whatever dies in between.
 
-While one batch is on its way, the next one gathers. A second message waits at the books for what
-they cannot say at once, so that who waits holds nobody up. An actor that died is made again; what
-was on its way to it, or waited there, is repeated.
+While one batch is on its way, and for a moment after it, the next one gathers. A second message
+waits at the books for what they cannot say at once, so that who waits holds nobody up. An actor
+that died is made again; what was on its way to it, or waited there, is repeated.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from actors.pool.books.entries import Again, Close, Entry, Member, Open, Said, V
 from configs.errors import UserError
 
 _MAX_BATCH = 1000
+_PACE_S = 0.02  # between batches; one that comes after a silence leaves at once
 _RETRY_S = 0.1
 _GIVE_UP_S = 60.0  # without any sign of life from the books
 
@@ -40,6 +41,7 @@ class Post:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._actor: Any = None
         self._error: BaseException | None = None
+        self._sent_s = 0.0
 
     def __len__(self) -> int:
         """What is not sent or not answered yet."""
@@ -105,6 +107,9 @@ class Post:
 
     async def _send_all(self) -> None:
         while self._outgoing:
+            # A message costs a millisecond on either side, whatever is in it.
+            await asyncio.sleep(self._sent_s + _PACE_S - time.monotonic())
+            self._sent_s = time.monotonic()
             size = min(len(self._outgoing), _MAX_BATCH)
             taken = [self._outgoing.popleft() for _ in range(size)]
             # Of repeated questions, some have their answer by now, or were given up.
