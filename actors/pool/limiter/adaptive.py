@@ -1,7 +1,8 @@
 """What the endpoint takes, learned from its 429s: calls in flight, and calls begun a second.
 
-Opening: both double every 160 ms while calls wait, until the first 429 or the maximum. The calls
-begin evenly spread, so that a 429, which a gateway answers at once, finds few calls behind it.
+Opening: both double every half second while calls wait, until the first 429 or the maximum. The
+calls begin evenly spread, so that a 429, which a gateway answers at once, finds few calls behind it:
+behind a 429 are the rate times the time until it is read, so an almost even rate opens soonest.
 Afterwards: one cut per episode of 429s, then growth along `Ceiling` while the value is what holds
 calls back and all is clean. An episode is the 429s of calls that were sent before its cut.
 
@@ -16,9 +17,9 @@ from actors.pool.limiter.admissions import Admissions
 from actors.pool.limiter.ceiling import Ceiling
 from actors.pool.limiter.messages import NOTHING_LEARNED, Learned
 
-_OPENING_IN_FLIGHT = 64.0
-_DOUBLING_S = 0.16
-_OPENING_SPREAD_S = 0.18  # to begin as many calls as may be in flight
+_OPENING_IN_FLIGHT = 160.0
+_DOUBLING_S = 0.5
+_OPENING_SPREAD_S = 0.24  # to begin as many calls as may be in flight
 _OPEN = 16.0  # times the maximum: then nothing holds the rate back
 _SATURATED = 0.8  # of the limit in use
 _CUT = 0.8
@@ -42,6 +43,7 @@ class Adaptive:
         self._learned = NOTHING_LEARNED._replace(epoch=1, opening=_OPENING_IN_FLIGHT)
         self._admissions = Admissions(now_s)
         self._at_s = self._demand_s = now_s
+        self._was_waiting = False
         self._growth_from_s = self._paused_until_s = -math.inf
 
     @property
@@ -82,11 +84,12 @@ class Adaptive:
             self._demand_s = now_s
         elapsed_s = min(now_s - self._at_s, _LONGEST_STEP_S)
         self._at_s = now_s
+        was_waiting, self._was_waiting = self._was_waiting, waiting > 0
         if now_s < max(self._growth_from_s, self._paused_until_s):
             return
         opening, calls, rate = self._learned[1:4]
         if opening is not None:
-            if waiting:
+            if waiting and was_waiting:  # all the time, as far as one can tell
                 grown = opening * 2 ** (elapsed_s / _DOUBLING_S)
                 self._learned = self._learned._replace(
                     opening=min(grown, max(opening, _OPEN * most))

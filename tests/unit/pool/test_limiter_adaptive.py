@@ -29,9 +29,9 @@ def cut(adaptive: Adaptive, now_s: float, in_flight: int = 100) -> None:
 def test_it_opens_by_doubling_while_calls_wait():
     adaptive = Adaptive(0.0)
     before = adaptive.in_flight(MOST)
-    saturated(adaptive, 0.0, 0.32)
+    saturated(adaptive, 0.0, 1.0)
     assert adaptive.in_flight(MOST) == pytest.approx(4 * before, rel=0.3)
-    saturated(adaptive, 0.4, 3.0)
+    saturated(adaptive, 1.1, 6.0)
     assert adaptive.in_flight(MOST) == MOST
     assert adaptive.per_s(MOST) is None
 
