@@ -1,8 +1,8 @@
 """What the endpoint takes, learned from its 429s: calls in flight, and calls begun a second.
 
 Opening: both double every half second while calls wait, until the first 429 or the maximum. The
-calls begin evenly spread, so that a 429, which a gateway answers at once, finds few calls behind it:
-behind a 429 are the rate times the time until it is read, so an almost even rate opens soonest.
+calls begin evenly spread: behind a 429, which a gateway answers at once, are as many as the rate
+times the time until it is read, and so an almost even rate opens soonest.
 Afterwards: one cut per episode of 429s, then growth along `Ceiling` while the value is what holds
 calls back and all is clean. An episode is the 429s of calls that were sent before its cut.
 
