@@ -23,6 +23,7 @@ from configs.errors import JobFailed
 # No CPU of its own: a worker mostly waits, and must find a place where training takes them all.
 _RemoteWorker = ray.remote(num_cpus=0, scheduling_strategy="SPREAD")(Worker)
 _BUSY = 0.8  # a loop that computes this share of its time is what holds the calls up
+_MOST_PUSHED = 64  # the first calls are not to wait until hundreds are unpacked
 _MOST_DEATHS = 4  # in a row, with nothing answered in between
 _CLOSE_S = 10.0
 
@@ -126,8 +127,9 @@ class Crew:
         while True:
             await member.some_unsent.wait()
             member.some_unsent.clear()
-            tickets, member.unsent = member.unsent, []
-            await member.handle.push.remote(tickets)
+            while tickets := member.unsent[:_MOST_PUSHED]:
+                del member.unsent[:_MOST_PUSHED]
+                await member.handle.push.remote(tickets)
 
     async def _collect(self, member: Member) -> None:
         while True:

@@ -40,7 +40,7 @@ def run(config: EvalConfig) -> int:
 def evaluate(config: EvalConfig) -> str:
     """Evaluate and return the path of the results."""
     inputs = read_inputs(config)
-    with open_provider(config.provider) as provider:
+    with open_provider(config.provider, config.storage) as provider:
         console.say(f"provider: {provider.note}")
         chosen = {
             "provider": provider.name,

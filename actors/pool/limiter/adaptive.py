@@ -19,7 +19,7 @@ from actors.pool.limiter.messages import NOTHING_LEARNED, Learned
 
 _OPENING_IN_FLIGHT = 160.0
 _DOUBLING_S = 0.5
-_OPENING_SPREAD_S = 0.24  # to begin as many calls as may be in flight
+_OPENING_SPREAD_S = 0.22  # to begin as many calls as may be in flight
 _OPEN = 16.0  # times the maximum: then nothing holds the rate back
 _SATURATED = 0.8  # of the limit in use
 _CUT = 0.8
