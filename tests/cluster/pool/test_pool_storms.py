@@ -21,7 +21,7 @@ def through(endpoint: Endpoint, calls: int, **fields: Any) -> list[Outcome]:
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("retry_after_s", [None, 0.3])
+@pytest.mark.parametrize("retry_after_s", [None, 0.1])
 def test_a_storm_of_429s_is_weathered(endpoint: Endpoint, retry_after_s: float | None):
     endpoint.faults(share={"rate_limited": 0.3}, retry_after_s=retry_after_s)
     outcomes = through(endpoint, 40)
