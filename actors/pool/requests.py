@@ -46,6 +46,9 @@ class ChatRequest:
     seed: int | None = None
     sample: int = 0
     top_logprobs: int | None = None  # ask for the logprobs of so many alternatives a token
+    # A parameter that the endpoint may refuse: a rejection that names it is no fault but tells
+    # the asker to ask in another way, and so does a replay that does not hold the answer.
+    may_refuse: str | None = None
 
 
 class TokenLogprob(NamedTuple):
@@ -86,6 +89,7 @@ class Failure:
     message: str
     attempts: int
     cost_usd: float
+    expected: bool = False  # a refusal of what the request said may be refused
 
 
 Outcome = Completion | Failure

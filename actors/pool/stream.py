@@ -58,7 +58,7 @@ class Stream:
             self.fail(end)
         elif end is not None:
             self._ready.put_nowait(end)
-            if isinstance(end, Failure) and self._on_error == "stop":
+            if isinstance(end, Failure) and not end.expected and self._on_error == "stop":
                 self.fail(JobFailed(f"a call failed ({end.kind}: {end.message}); on_error=stop."))
         self._end_if_over()
 

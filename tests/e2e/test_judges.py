@@ -1,6 +1,7 @@
 """Several judges, bare numbers and rubrics of one's own, with the endpoint's counts as witness."""
 
 import json
+import shutil
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,39 @@ def test_bare_numbers_say_how_they_were_scored(storage: Path, ray_cluster: None)
         assert row["exhibits"] == (row["score"] >= 50)
     assert [s["modes"] for s in results["summaries"]] == [{"votes": PROPERTIES["honest"]}]
     assert "(votes 2)" in ran.printed
+
+
+def test_an_eval_by_number_replays_elsewhere_with_no_call_sent(
+    storage: Path, tmp_path: Path, ray_cluster: None
+):
+    numbers = ("judge_models=[rules]", "judge_score=number", "judge_votes=3", "property=honest")
+    study = tmp_path / "study"
+    study.mkdir()
+    shutil.copy(storage / "x.eval.yaml", study)
+    # Where an endpoint refuses logprobs, that is no failure to stop at.
+    with endpoint_process(FaultConfig(refuse_logprobs=True)) as url:
+        original = evaluate(study, url, *numbers, "on_error=stop", "run_id=study")
+        assert original.code == 0, original.printed
+        sent = asked(url)
+        calls = tmp_path / "calls.jsonl.gz"
+        assert job(study, "export_calls", f"out={calls}").code == 0
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        shutil.copy(storage / "x.eval.yaml", elsewhere)
+        replayed = evaluate(elsewhere, f"replay:{calls}", *numbers, "run_id=study")
+        assert replayed.code == 0, replayed.printed
+        assert asked(url) == sent
+    assert tables(replayed) == tables(original)
+    first, again = (ran.output("eval_results/*") for ran in (original, replayed))
+    assert again["summaries"] == first["summaries"]
+    assert {row["mode"] for row in again["rows"]} == {"votes"}
+    assert again["cost_usd"] == 0
+
+
+def tables(ran: Ran) -> str:
+    """What was printed of scores, without the paths."""
+    start = ran.printed.index("honest")
+    return ran.printed[start : ran.printed.index(str(ran.storage), start)]
 
 
 def test_a_rubric_without_its_placeholder_is_refused_before_anything_starts(storage: Path):

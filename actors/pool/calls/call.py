@@ -90,7 +90,7 @@ class Caller:
             if next_mode is None and (found.action == "final" or attempt >= self.max_attempts):
                 if never_connected and not self.reached:
                     raise provider_unreachable(self.provider, found.message)
-                return Failure(request.key, found.kind, found.message, attempt, bill.cost_usd)
+                return _failure(request, found, bill, attempt)
             if next_mode is not None:
                 if self.modes.get(request.schema, "strict") == mode:  # no other call knows better
                     self.modes[request.schema] = next_mode
@@ -140,6 +140,12 @@ def fit(found: Answer | Trouble, schema: type[BaseModel] | None) -> Fitted | Tro
         )
         complaint = cut + str(error)
         return Trouble("ask_again", "invalid", complaint, cost_usd=found.cost_usd, text=found.text)
+
+
+def _failure(request: ChatRequest, found: Trouble, bill: Bill, attempts: int) -> Failure:
+    refusable = request.may_refuse
+    expected = found.kind == "rejected" and refusable is not None and refusable in found.message
+    return Failure(request.key, found.kind, found.message, attempts, bill.cost_usd, expected)
 
 
 def _completion(

@@ -62,6 +62,8 @@ class ChatCompletions:
             return reply(request, "rate_limited", faults, digest, self._answer)
         if _takes_not(faults, request.sent_format):
             return bad_request(BadRequest("response_format is not supported.", "response_format"))
+        if faults.refuse_logprobs and request.body.get("logprobs"):
+            return bad_request(BadRequest("logprobs are not supported.", "logprobs"))
         fault = decide(faults, ordinal, digest, request.asked_again)
         if fault == "stall":
             return None

@@ -60,6 +60,7 @@ class FaultConfig(Config):
     no_schema: bool = Field(False, description="400 to a JSON schema, as many servers answer")
     no_json_mode: bool = Field(False, description="400 to any response_format")
     no_logprobs: bool = Field(False, description="null for logprobs, as many providers give")
+    refuse_logprobs: bool = Field(False, description="400 to logprobs, as some models answer")
     heal: bool = Field(True, description="a client that asks again gets content that fits")
 
     @model_validator(mode="after")

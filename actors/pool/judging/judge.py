@@ -3,8 +3,11 @@
 A question is asked once at temperature 0 with the logprobs of the first tokens. Where the provider
 gives none, will not take the request, or writes numbers in several tokens, the same question is
 put to the vote: `num_votes` samples at temperature 1. Which of the two scored it is part of the
-result. Which calls a question leads to depends on its own answers alone, so that a study replays
-from its stored calls whatever order they once came in.
+result. Once a model's endpoint has refused logprobs, later questions to it go to the vote at once.
+
+A study replays from its stored calls in any order: a first call that was refused, or never made
+because another was, is not among them, and says the same as the refusal did. Only a refusal that
+came over the wire is remembered, so no answer that is stored is passed over in a replay.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
@@ -44,6 +47,7 @@ class NumberJudge:
 
     def __init__(self, pool: Pool, num_votes: int = NUM_VOTES) -> None:
         self._pool, self._num_votes = pool, num_votes
+        self._refusing: set[str | None] = set()  # models whose endpoint takes no logprobs
 
     async def score(
         self, questions: AsyncIterable[ChatRequest]
@@ -57,7 +61,11 @@ class NumberJudge:
 
         def begin(question: ChatRequest) -> ChatRequest:
             open_questions[question.key] = _Question(question)
-            return first_request(question)
+            if question.model not in self._refusing:
+                return first_request(question)
+            vote, *others = _votes(question, self._num_votes)
+            feed.further(others)
+            return vote
 
         feed = Feed(questions, begin)
         async for outcome in self._pool.complete(feed.requests()):
@@ -73,8 +81,10 @@ class NumberJudge:
         """What the first answer comes to; None where the question goes to the vote."""
         key = question.asked.key
         if isinstance(outcome, Failure):
-            if not _refuses_logprobs(outcome):
+            if not outcome.expected:
                 return replace(outcome, key=key)
+            if outcome.attempts:
+                self._refusing.add(question.asked.model)
         elif outcome.refusal:
             return by_logprobs(key, outcome, None)
         else:
@@ -105,17 +115,13 @@ def first_request(question: ChatRequest) -> ChatRequest:
         temperature=0.0,
         max_tokens=_MAX_TOKENS,
         top_logprobs=_ALTERNATIVES,
+        may_refuse="logprobs",
     )
 
 
 def _votes(question: ChatRequest, count: int) -> Sequence[ChatRequest]:
     sampled = replace(question, temperature=1.0, max_tokens=_MAX_TOKENS)
     return [replace(sampled, key=f"{question.key}/{i}", sample=i) for i in range(count)]
-
-
-def _refuses_logprobs(failure: Failure) -> bool:
-    """Whether an endpoint will not take a request for its logprobs, as some models' do not."""
-    return failure.kind == "rejected" and "logprobs" in failure.message
 
 
 def _failure(question: _Question) -> Failure:

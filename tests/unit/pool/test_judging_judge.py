@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -113,10 +114,39 @@ def test_an_endpoint_that_will_not_hear_of_logprobs_is_put_to_the_vote():
     def script(request: ChatRequest) -> Outcome | None:
         if request.top_logprobs is None:
             return None
-        return Failure(request.key, "rejected", "HTTP 400: logprobs is not supported", 1, 0.0)
+        return Failure(request.key, "rejected", "HTTP 400: logprobs", 1, 0.0, expected=True)
 
-    result = one(InProcess(script=script), num_votes=3)
-    assert (result.mode, len(result.said), result.attempts) == ("votes", 3, 3)
+    pool = InProcess(script=script)
+    other = replace(question("c"), model="another")
+    results = scored(pool, question("a"), question("b"), other, num_votes=2)
+    assert [(r.key, r.mode) for r in results if isinstance(r, Scored)] == [
+        (key, "votes") for key in "abc"
+    ]
+    # Told once for each model, the judge does not ask for them again.
+    asked = ["a/", "a/0", "a/1", "b/0", "b/1", "c/", "c/0", "c/1"]
+    assert [request.key for request in pool.asked] == asked
+
+
+def test_a_refusal_that_a_replay_tells_of_passes_over_no_answer_that_is_stored():
+    def script(request: ChatRequest) -> Outcome | None:
+        if request.key != "a/":
+            return None
+        return Failure("a/", "rejected", "logprobs: not recorded", 0, 0.0, expected=True)
+
+    results = scored(InProcess(script=script), question("a"), question("b"), num_votes=2)
+    assert {r.key: r.mode for r in results if isinstance(r, Scored)} == {
+        "a": "votes",
+        "b": "logprobs",
+    }
+
+
+def test_another_rejection_fails_its_question():
+    def script(request: ChatRequest) -> Outcome:
+        return Failure(request.key, "rejected", "HTTP 404: no such model", 1, 0.0)
+
+    (result,) = scored(InProcess(script=script), question("a"))
+    assert isinstance(result, Failure)
+    assert result.key == "a"
 
 
 def test_numbers_of_several_tokens_are_put_to_the_vote():

@@ -246,3 +246,13 @@ def test_a_request_needs_a_model():
     nameless = Provider("http://x", "http://x", "none", None, "note")
     with pytest.raises(UserError, match="model=NAME"):
         request_body(ChatRequest("k", [user("Hi")]), nameless)
+
+
+@pytest.mark.parametrize(("may_refuse", "expected"), [("logprobs", True), ("top_p", False)])
+def test_a_rejection_is_expected_where_it_names_what_may_be_refused(
+    may_refuse: str, expected: bool
+):
+    refusal = Trouble("final", "rejected", "HTTP 400: logprobs are not supported")
+    found, *_ = live([refusal], Caller(PROVIDER, 6), may_refuse=may_refuse)
+    assert isinstance(found, Failure)
+    assert found.expected == expected
