@@ -42,6 +42,7 @@ class ChatPool:
         self._policy = policy or RetryPolicy()
         self._streams: dict[int, Stream] = {}
         self._numbers = itertools.count()
+        self._error: BaseException | None = None  # that ended all workers
 
     @property
     def counts(self) -> Counts:
@@ -60,6 +61,7 @@ class ChatPool:
 
     async def spent(self) -> Spent:
         """What this run and the study have cost, those that went before among them."""
+        await self._crew.flush()
         return await self._books.spent()
 
     async def __aenter__(self) -> "ChatPool":
@@ -87,6 +89,8 @@ class ChatPool:
 
         Several streams may run at once; they share the pool's concurrency.
         """
+        if self._error is not None:
+            raise self._error
         number = next(self._numbers)
         limit = self._config.max_concurrency
         window = limit + max(limit, _AHEAD)
@@ -105,5 +109,6 @@ class ChatPool:
             stream.hand(handed)
 
     def _fail(self, error: BaseException) -> None:
+        self._error = error
         for stream in self._streams.values():
             stream.break_off(error)

@@ -17,26 +17,15 @@ from actors.pool.counts import Counts, summed
 from actors.pool.desk import Setup
 from actors.pool.limiter.actor import limiter_actor
 from actors.pool.limiter.name import limiter_name
-from actors.pool.worker import Handed, Taken, Ticket, Worker
+from actors.pool.member import Member
+from actors.pool.worker import Handed, Ticket, Worker
 from configs.errors import JobFailed
 
 # No CPU of its own: a worker mostly waits, and must find a place where training takes them all.
 _RemoteWorker = ray.remote(num_cpus=0, scheduling_strategy="SPREAD")(Worker)
 _BUSY = 0.8  # a loop that computes this share of its time is what holds the calls up
-_MOST_PUSHED = 64  # the first calls are not to wait until hundreds are unpacked
-_MOST_DEATHS = 4  # in a row, with nothing answered in between
-_CLOSE_S = 10.0
-
-
-class Member:
-    """A worker as the driver knows it."""
-
-    def __init__(self, name: str, handle: Any) -> None:
-        self.name, self.handle = name, handle
-        self.held: dict[tuple[int, int], Ticket] = {}  # with the worker, or about to be
-        self.unsent: list[Ticket] = []
-        self.some_unsent = asyncio.Event()
-        self.counts, self.busy = Counts(), 0.0
+_MOST_STILLBORN = 4  # workers in a row that died before they had handed anything over
+_ANSWER_S = 10.0
 
 
 class Crew:
@@ -52,9 +41,11 @@ class Crew:
         self._setup, self._books, self._hand, self._fail = setup, books, hand, fail
         self._members: list[Member] = []
         self._homeless: list[Ticket] = []  # sent while there was no worker
+        self._ended: set[int] = set()  # streams that were halted or dropped
         self._counts_of_the_lost: list[Counts] = []
-        self._deaths = self._started = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._started = self._stillborn = 0
+        self._answered = False  # the provider, once
+        self._lives: set[asyncio.Task[None]] = set()  # of workers, those that start among them
         self._limiters: dict[str | None, Any] = {}  # by model
 
     @property
@@ -70,20 +61,21 @@ class Crew:
     def start(self) -> None:
         """Start one more worker."""
         self._started += 1
-        task = asyncio.create_task(self._serve(f"{self._setup.books.session}-{self._started}"))
-        self._tasks.add(task)
-        task.add_done_callback(self._served)
+        name = f"{self._setup.books.session}-{self._started}"
+        life = asyncio.create_task(self._live(name))
+        self._lives.add(life)
+        life.add_done_callback(self._lived)
 
     def send(self, ticket: Ticket) -> None:
         """Give a ticket to the worker that holds the fewest."""
-        self._keep_limiter(ticket.request.model or self._setup.provider.default_model)
-        if not self._members:
-            self._homeless.append(ticket)
+        if ticket.stream in self._ended:
+            self._hand(Handed(ticket.stream, ticket.number, None))
             return
-        member = min(self._members, key=lambda m: len(m.held))
-        member.held[ticket.stream, ticket.number] = ticket
-        member.unsent.append(ticket)
-        member.some_unsent.set()
+        self._keep_limiter(ticket.request.model or self._setup.provider.default_model)
+        if self._members:
+            min(self._members, key=lambda member: len(member.held)).give(ticket)
+        else:
+            self._homeless.append(ticket)
 
     async def halt(self, stream: int) -> None:
         """Send nothing new for a stream; what is on the wire may end."""
@@ -96,66 +88,58 @@ class Crew:
         self._withdraw(stream)
         for member, counts in (await self._tell_all("drop", stream)).items():
             member.counts = counts
-            member.held = {at: t for at, t in member.held.items() if t.stream != stream}
+        for member in self._members:
+            member.forget(stream)
+
+    async def flush(self) -> None:
+        """See what calls have cost in the books."""
+        await self._tell_all("flush")
 
     async def close(self) -> None:
         """Let the workers leave the books in order, and end them."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for life in self._lives:
+            life.cancel()
+        await asyncio.gather(*self._lives, return_exceptions=True)
         await self._tell_all("close")
         for member in self._members:
             member.counts.in_flight = 0
             ray.kill(member.handle)
 
-    async def _serve(self, name: str) -> None:
-        """One worker's life."""
-        member = Member(name, _RemoteWorker.remote(self._setup, name))
+    async def _live(self, name: str) -> None:
+        member = Member(name, _RemoteWorker.remote(self._setup, name, self._answered))
         try:
             await member.handle.open.remote()
             self._members.append(member)
             tickets, self._homeless = self._homeless, []
             for ticket in tickets:
                 self.send(ticket)
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._feed(member))
-                both.create_task(self._collect(member))
+            await member.work(self._hand, self._look)
         except* RayActorError as died:
             await self._replace(member, died.exceptions[0])
 
-    async def _feed(self, member: Member) -> None:
-        while True:
-            await member.some_unsent.wait()
-            member.some_unsent.clear()
-            while tickets := member.unsent[:_MOST_PUSHED]:
-                del member.unsent[:_MOST_PUSHED]
-                await member.handle.push.remote(tickets)
-
-    async def _collect(self, member: Member) -> None:
-        while True:
-            taken: Taken = await member.handle.take.remote()
-            member.counts, member.busy = taken.counts, taken.busy
-            for handed in taken.handed:
-                self._deaths = 0
-                member.held.pop((handed.stream, handed.number), None)
-                self._hand(handed)
-            if all(m.busy > _BUSY for m in self._members):
-                self._grow()
-
-    def _grow(self) -> None:
-        if len(self._tasks) < self._setup.config.max_workers:
+    def _look(self) -> None:
+        """After something was handed over: learn from it, and grow where the load asks for it."""
+        self._answered = self._answered or any(m.has_answered for m in self._members)
+        if any(m.has_handed for m in self._members):
+            self._stillborn = 0
+        is_starting = len(self._lives) > len(self._members)
+        if is_starting or len(self._members) >= self._setup.config.max_workers:
+            return
+        if all(member.busy > _BUSY for member in self._members):
             self.start()
 
     async def _replace(self, member: Member, died: BaseException) -> None:
+        ray.kill(member.handle)  # it may only have been out of reach: nobody is to ask beside it
         if member in self._members:
             self._members.remove(member)
         member.counts.in_flight = 0
         self._counts_of_the_lost.append(member.counts)
-        self._deaths += 1
-        if self._deaths >= _MOST_DEATHS:
+        self._stillborn += not member.has_handed
+        if self._stillborn >= _MOST_STILLBORN:
             raise JobFailed(
-                f"{self._deaths} workers in a row died before they had answered a call ({died}). "
-                "What was answered is stored; `ray logs` on their node says why they died."
+                f"{self._stillborn} workers in a row died before they had answered a call "
+                f"({died}). What was answered is stored; `ray logs` on their node says why they "
+                "died."
             )
         await self._books.bury(member.name)
         if not self._members:
@@ -171,15 +155,12 @@ class Crew:
             self._limiters[model] = limiter_actor(name)
 
     def _withdraw(self, stream: int) -> list[Ticket]:
-        """Take back what no worker has yet."""
-        withdrawn = [t for t in self._homeless if t.stream == stream]
-        self._homeless = [t for t in self._homeless if t.stream != stream]
+        """Take back what no worker has yet; nothing more is sent for the stream."""
+        self._ended.add(stream)
+        withdrawn = [ticket for ticket in self._homeless if ticket.stream == stream]
+        self._homeless = [ticket for ticket in self._homeless if ticket.stream != stream]
         for member in self._members:
-            mine = [t for t in member.unsent if t.stream == stream]
-            member.unsent = [t for t in member.unsent if t.stream != stream]
-            for ticket in mine:
-                del member.held[ticket.stream, ticket.number]
-            withdrawn += mine
+            withdrawn += member.withdraw(stream)
         return withdrawn
 
     async def _tell_all(self, method: str, *arguments: int) -> dict[Member, Any]:
@@ -188,21 +169,16 @@ class Crew:
 
         async def tell(member: Member) -> None:
             with suppress(RayActorError, TimeoutError):
-                async with asyncio.timeout(_CLOSE_S):
+                async with asyncio.timeout(_ANSWER_S):
                     said[member] = await getattr(member.handle, method).remote(*arguments)
 
         await asyncio.gather(*map(tell, self._members))
         return said
 
-    def _served(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self._fail(_innermost(task.exception()))
-
-
-def _innermost(error: BaseException | None) -> BaseException:
-    """The first single error in nested groups of them."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert error is not None
-    return error
+    def _lived(self, life: asyncio.Task[None]) -> None:
+        self._lives.discard(life)
+        error = None if life.cancelled() else life.exception()
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if error is not None:
+            self._fail(error)

@@ -5,6 +5,7 @@ A call costs no message of its own. Each ticket is a task of the worker's event 
 
 import asyncio
 import time
+import traceback
 from collections import defaultdict
 from contextlib import suppress
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from actors.pool.counts import Counts
 from actors.pool.desk import Desk, Halt, Setup
 from actors.pool.requests import ChatRequest, Outcome
+from configs.errors import JobFailed, UserError
 
 # A message costs a millisecond on either side: outcomes travel together that end this close to
 # each other, but no more than so many.
@@ -47,8 +49,8 @@ class Taken(NamedTuple):
 class Worker:
     """Makes calls for one driver, which calls these methods from afar."""
 
-    def __init__(self, setup: Setup, name: str) -> None:
-        self._setup, self._name = setup, name
+    def __init__(self, setup: Setup, name: str, answered: bool) -> None:
+        self._setup, self._name, self._answered = setup, name, answered
         self._tasks: defaultdict[int, set[asyncio.Task[Outcome]]] = defaultdict(set)
         self._halts: defaultdict[int, Halt] = defaultdict(Halt)
         self._ready: list[Handed] = []
@@ -56,7 +58,7 @@ class Worker:
 
     async def open(self) -> None:
         """Open what needs the event loop."""
-        self._desk = Desk(self._setup, self._name)
+        self._desk = Desk(self._setup, self._name, self._answered)
         self._measured_s = time.monotonic(), time.thread_time()
 
     async def push(self, tickets: list[Ticket]) -> None:
@@ -91,6 +93,10 @@ class Worker:
         self._tasks.pop(stream, None)
         return self._desk.counts
 
+    async def flush(self) -> None:
+        """See in the books what calls that ended have cost."""
+        await self._desk.flush()
+
     async def close(self) -> None:
         """Cancel what is left, and leave the books and the limiter in order."""
         for stream in list(self._tasks):
@@ -103,12 +109,16 @@ class Worker:
             task.cancel()
 
     def _hand(self, ticket: Ticket, task: asyncio.Task[Outcome]) -> None:
-        self._tasks[ticket.stream].discard(task)
+        tasks = self._tasks[ticket.stream]
+        tasks.discard(task)
         end: Outcome | BaseException | None = None
         if not task.cancelled():
-            end = task.exception() or task.result()
+            error = task.exception()
+            end = task.result() if error is None else _able_to_travel(error)
         if isinstance(end, BaseException):
             self._halt(ticket.stream)
+        elif not tasks:
+            del self._tasks[ticket.stream], self._halts[ticket.stream]
         self._ready.append(Handed(ticket.stream, ticket.number, end))
         self._some.set()
         if len(self._ready) >= _GATHERED or not any(self._tasks.values()):
@@ -118,6 +128,13 @@ class Worker:
         then, now = self._measured_s, (time.monotonic(), time.thread_time())
         self._measured_s = now
         return (now[1] - then[1]) / max(now[0] - then[0], 1e-9)
+
+
+def _able_to_travel(error: BaseException) -> BaseException:
+    """Ours as they are; of others, who knows what their constructors take."""
+    if isinstance(error, UserError | JobFailed):
+        return error
+    return RuntimeError("".join(traceback.format_exception(error)))
 
 
 async def _within(timeout_s: float, event: asyncio.Event) -> None:
