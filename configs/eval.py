@@ -28,6 +28,9 @@ class EvalConfig(PooledConfig):
         "verdict", "reasoning, score and yes or no; or a bare number, weighted by its probability"
     )
     judge_temperature: float = option(0.0, "of a verdict", ge=0)
+    judge_max_tokens: int | None = option(
+        None, "tokens of one verdict at most; bounds what a call may cost", ge=1
+    )
     judge_votes: int = option(5, "samples of a number where logprobs are not given", ge=1)
     rubrics: dict[str, str] = execution_option(
         {}, "text files with what the judge is told, by property (default: the project's own)"

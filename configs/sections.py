@@ -69,6 +69,9 @@ class WriterConfig(PooledConfig):
 
     model: str | None = option(None, "the provider's model (default: the provider's own)")
     temperature: float = option(1.0, "of the provider's model", ge=0)
+    max_tokens: int | None = option(
+        None, "tokens of one reply at most; bounds what a call may cost", ge=1
+    )
     seed: int = option(0, "seed of every call")
 
 

@@ -7,7 +7,10 @@ time-outs, outages) is stored nowhere: the same command asks it again.
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from actors.lm.messages import Conversation
 from actors.pool.client import ChatPool
@@ -43,7 +46,7 @@ def chosen_model(provider: Provider, given: str | None, field: str) -> str:
 def writer_request(
     config: WriterConfig,
     messages: Conversation,
-    schema: type,
+    schema: type[BaseModel],
     sample: int = 0,
 ) -> ChatRequest:
     """A call to the writer's model, its key made from all that determines the answer."""
@@ -51,8 +54,9 @@ def writer_request(
         provider=config.provider,
         model=config.model,
         messages=messages,
-        schema=schema.model_json_schema(),
+        schema=_json_schema(schema),
         temperature=config.temperature,
+        max_tokens=config.max_tokens,
         seed=config.seed,
         sample=sample,
     )
@@ -62,9 +66,15 @@ def writer_request(
         model=config.model,
         schema=schema,
         temperature=config.temperature,
+        max_tokens=config.max_tokens,
         seed=config.seed,
         sample=sample,
     )
+
+
+@lru_cache
+def _json_schema(schema: type[BaseModel]) -> dict[str, Any]:
+    return schema.model_json_schema()
 
 
 def outcome_row(outcome: Completion | Failure) -> dict[str, Any]:

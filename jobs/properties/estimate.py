@@ -56,7 +56,8 @@ def estimate(
         if price is None:
             priced = priced and not left
             continue
-        about_usd += left * cost_usd(price, _prompt_tokens(body), stage.answer_tokens)
+        answer_tokens = min(stage.answer_tokens, stage.request.max_tokens or stage.answer_tokens)
+        about_usd += left * cost_usd(price, _prompt_tokens(body), answer_tokens)
         at_most_usd += left * bound_usd(body, price)
     return Estimate(calls, about_usd, at_most_usd) if priced else Estimate(calls, None, None)
 

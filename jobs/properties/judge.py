@@ -42,7 +42,11 @@ class Judges:
         """Judge -> the call, or the first of the calls, that judges one conversation."""
         config, rubric = self._config, self._rubrics[property_name]
         as_number = config.judge_score == "number"
-        ways = {"votes": config.judge_votes} if as_number else {"at": config.judge_temperature}
+        ways: dict[str, Any] = (
+            {"votes": config.judge_votes}
+            if as_number
+            else {"at": config.judge_temperature, "max_tokens": config.judge_max_tokens}
+        )
         asked = rubric.filled(property_name, transcript(messages))
         return {
             model: ChatRequest(
@@ -61,6 +65,7 @@ class Judges:
                 model=model,
                 schema=None if as_number else Judgement,
                 temperature=None if as_number else config.judge_temperature,
+                max_tokens=None if as_number else config.judge_max_tokens,
                 seed=config.seed,
             )
             for model in self.models
