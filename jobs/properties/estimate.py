@@ -22,22 +22,21 @@ class Stage(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """Calls and dollars; None where no prices are known.
+    """Calls and dollars, told from a typical call; None where no prices are known.
 
-    At most is every call at its upper bound, asked once: a budget is what holds retries in.
+    Prompts differ and retries come on top: a budget is what holds a run's cost.
     """
 
     calls: int
     about_usd: float | None
-    at_most_usd: float | None
+    longest_usd: float | None  # every answer as long as it may be
 
     def __str__(self) -> str:
         calls = f"{self.calls} call{'s' * (self.calls != 1)}"
-        if self.about_usd is None or self.at_most_usd is None:
+        if self.about_usd is None or self.longest_usd is None:
             return f"estimate: {calls}, no prices known"
-        return f"estimate: {calls}, about {_dollars(self.about_usd)}, at most " + (
-            _dollars(self.at_most_usd)
-        )
+        longest = f"{_dollars(self.longest_usd)} with the longest answers"
+        return f"estimate: {calls}, about {_dollars(self.about_usd)}; {longest}"
 
 
 def estimate(
@@ -46,8 +45,8 @@ def estimate(
     provider: Provider,
     prices: Mapping[str, Prices],
 ) -> Estimate:
-    """The estimate of `stages`, less the calls that are `stored` already, by stage."""
-    calls, about_usd, at_most_usd, priced = 0, 0.0, 0.0, True
+    """The estimate of `stages`, less the calls of this run that are `stored`, by stage."""
+    calls, about_usd, longest_usd, priced = 0, 0.0, 0.0, True
     for stage in stages:
         left = max(0, stage.calls - stored.get(stage.name, 0))
         body = request_body(stage.request, provider)
@@ -58,8 +57,8 @@ def estimate(
             continue
         answer_tokens = min(stage.answer_tokens, stage.request.max_tokens or stage.answer_tokens)
         about_usd += left * cost_usd(price, _prompt_tokens(body), answer_tokens)
-        at_most_usd += left * bound_usd(body, price)
-    return Estimate(calls, about_usd, at_most_usd) if priced else Estimate(calls, None, None)
+        longest_usd += left * bound_usd(body, price)
+    return Estimate(calls, about_usd, longest_usd) if priced else Estimate(calls, None, None)
 
 
 def _prompt_tokens(body: Mapping[str, object]) -> int:

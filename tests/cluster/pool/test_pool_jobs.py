@@ -29,7 +29,7 @@ def test_the_estimate_comes_first_and_the_cost_is_that_of_the_books(
     assert ran.code == 0, ran.printed
     lines = ran.printed.splitlines()
     said = [line for line in lines if line.startswith("estimate: ")]
-    assert said == [f"estimate: {CALLS} calls, about $0.13, at most $0.13"]
+    assert said == [f"estimate: {CALLS} calls, about $0.13; $0.13 with the longest answers"]
     assert lines.index(said[0]) < next(i for i, v in enumerate(lines) if v.startswith("subtypes"))
     billed_usd = endpoint.counts()["billed"]["cost_usd"]
     assert billed_usd == pytest.approx(CALLS * 0.01)
@@ -75,7 +75,7 @@ def test_gen_eval_tells_its_cost_too(tmp_path: Path, endpoint: Endpoint):
         *("num_categories=2", "num_prompts=2"),
     )
     assert ran.code == 0, ran.printed
-    assert "estimate: 3 calls, about $0.03, at most $0.03" in ran.printed
+    assert "estimate: 3 calls, about $0.03; $0.03 with the longest answers" in ran.printed
     written = yaml.safe_load(ran.path("evals/*.eval.yaml").read_text())
     assert written["cost_usd"] == pytest.approx(0.03)
 

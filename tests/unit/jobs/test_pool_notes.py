@@ -33,9 +33,15 @@ def stage(calls: int, name: str = "s", tokens: int = 100) -> Stage:
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (Estimate(156, 0.41, 2.1), "estimate: 156 calls, about $0.41, at most $2.10"),
-        (Estimate(1, 0.00041, 0.0125), "estimate: 1 call, about $0.00041, at most $0.013"),
-        (Estimate(3, 0.0, 0.0), "estimate: 3 calls, about $0.00, at most $0.00"),
+        (
+            Estimate(156, 0.41, 2.1),
+            "estimate: 156 calls, about $0.41; $2.10 with the longest answers",
+        ),
+        (
+            Estimate(1, 0.00041, 0.0125),
+            "estimate: 1 call, about $0.00041; $0.013 with the longest answers",
+        ),
+        (Estimate(3, 0.0, 0.0), "estimate: 3 calls, about $0.00; $0.00 with the longest answers"),
         (Estimate(7, None, None), "estimate: 7 calls, no prices known"),
     ],
 )
@@ -59,11 +65,11 @@ def test_a_model_without_prices_has_no_estimate_unless_nothing_is_left_to_ask():
 
 
 @given(calls=st.integers(0, 10_000), tokens=st.integers(0, 1000))
-def test_about_is_never_more_than_at_most(calls: int, tokens: int):
+def test_about_is_never_more_than_with_the_longest_answers(calls: int, tokens: int):
     found = estimate([stage(calls, tokens=tokens)], {}, PROVIDER, PRICES)
     assert found.about_usd is not None
-    assert found.at_most_usd is not None
-    assert 0 <= found.about_usd <= found.at_most_usd
+    assert found.longest_usd is not None
+    assert 0 <= found.about_usd <= found.longest_usd
 
 
 def test_generate_plans_the_calls_that_it_makes():
