@@ -17,7 +17,8 @@ def run(config: ExportCallsConfig) -> int:
     finally:
         store.close()
     providers = ", ".join(exported.providers)
-    console.say(f"{exported.num_answers} answers of {providers}: {config.out}")
+    failures = f" and {exported.num_failures} failures" if exported.num_failures else ""
+    console.say(f"{exported.num_answers} answers{failures} of {providers}: {config.out}")
     names = exported.providers
     chosen = f"#{names[0]}" if len(names) > 1 else ""
     console.say(f"To replay them: provider=replay:{config.out}{chosen}")

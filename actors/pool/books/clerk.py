@@ -15,6 +15,7 @@ from actors.pool.books.entries import (
     Broke,
     Close,
     Entry,
+    Failed,
     Member,
     Mine,
     NotRecorded,
@@ -24,6 +25,7 @@ from actors.pool.books.entries import (
     Verdict,
 )
 from actors.pool.books.in_flight import Held, InFlight
+from actors.pool.books.key import answer_digest
 from actors.pool.books.ledger import Hold, Ledger, Short, in_usd
 from actors.pool.books.store import Row, Store
 from actors.pool.books.waiting import Ask, Waiting
@@ -50,10 +52,12 @@ class Clerk:
         """Enter a batch; `take` has what there is to say about it, and about earlier ones."""
         entries = list(entries)
         found = self._store.answers(e.key for e in entries if isinstance(e, Open))
-        rest = [e for e in entries if not isinstance(e, Open) or e.key not in found]
+        rest = []
         for entry in entries:
-            if isinstance(entry, Open) and entry.key in found:
+            if isinstance(entry, Open) and _fits(entry, found.get(entry.key)):
                 self._store_found(Ask(member, entry), found[entry.key])
+            else:
+                rest.append(entry)
         if not rest and self._attendance.is_fresh(member.owner, now_s):
             return
         with self._store.writing():
@@ -120,10 +124,11 @@ class Clerk:
         key = ask.entry.key
         if isinstance(ask.entry, Again):
             self._pay(ask, is_next)
-        elif key in self._found:
+        elif _fits(ask.entry, self._found.get(key)):
             self._store_found(ask, self._found[key])
         elif ask.member.replay_only:
-            self._say(ask, NotRecorded())
+            failure = self._store.failure(key)
+            self._say(ask, NotRecorded() if failure is None else Failed(failure))
         elif (holder := self._flight.holder(key)) is None:
             self._pay(ask, is_next)
         elif holder == ask.id:
@@ -143,6 +148,9 @@ class Clerk:
         else:
             held = self._flight.held(ask.id)
             hold = self._ledger.reserve(run, held.hold if held else Hold(), entry.bound)
+            if isinstance(entry, Open) and entry.misfit is not None:
+                self._store.drop(entry.key)
+                self._found.pop(entry.key, None)
             attempt = entry.attempt if isinstance(entry, Again) else 1
             self._flight.hold(ask.id, Held(entry.key, run, attempt, hold))
             self._say(ask, Mine())
@@ -181,8 +189,9 @@ class Clerk:
             self._ledger.settle(held.run_id, held.hold, entry.cost, entry.presumed)
             self._flight.release(id_)
             self._cost += entry.cost
+        if entry.answer is not None or entry.failure is not None:
+            self._store.put(_row(member, entry, self._now_s))
         if entry.answer is not None:
-            self._store.put(_row(member, entry, entry.answer, self._now_s))
             self._found[entry.key] = entry.answer
         self._freed.add(entry.key)
 
@@ -215,10 +224,17 @@ class Clerk:
         self._said[ask.member.owner].append((ask.entry.ticket, verdict))
 
 
-def _row(member: Member, entry: Close, answer: bytes, now_s: float) -> Row:
+def _fits(entry: Open, answer: bytes | None) -> bool:
+    """Whether a stored answer is one to who asks."""
+    if answer is None or entry.misfit is None:
+        return answer is not None
+    return answer_digest(answer) != entry.misfit
+
+
+def _row(member: Member, entry: Close, now_s: float) -> Row:
     provider = member.answering.name if member.answering else _UNKNOWN
     model = json.loads(entry.request)["model"] if entry.request else _UNKNOWN
-    return Row(entry.key, provider, model, entry.request, answer, now_s)
+    return Row(entry.key, provider, model, entry.request, entry.answer, now_s, entry.failure)
 
 
 def _broke(short: Short, bound: int) -> str:

@@ -13,6 +13,7 @@ from actors.pool.books.entries import (
     Broke,
     Bury,
     Close,
+    Failed,
     Member,
     Mine,
     NotRecorded,
@@ -20,11 +21,12 @@ from actors.pool.books.entries import (
     Spent,
     Stored,
 )
+from actors.pool.books.key import answer_digest
 from actors.pool.books.ledger import Budgets, nano_down, nano_up
 from actors.pool.books.post import Post
 from actors.pool.provider import Provider
 
-__all__ = ["Books", "Broke", "Mine", "NotRecorded", "Spent", "Stored"]
+__all__ = ["Books", "Broke", "Failed", "Mine", "NotRecorded", "Spent", "Stored"]
 
 
 class _Call:
@@ -55,19 +57,18 @@ class Books:
         self._calls: dict[str, _Call] = {}  # by key
         self._post = Post(at, self._member, lambda: bool(self._calls))
 
-    @property
-    def num_open(self) -> int:
-        """Calls to be closed, and questions without an answer."""
-        return len(self._calls) + len(self._post)
-
-    async def open(self, key: str, bound_usd: float) -> Stored | Mine | Broke | NotRecorded:
+    async def open(
+        self, key: str, bound_usd: float, misfit: bytes | None = None
+    ) -> Stored | Failed | Mine | Broke | NotRecorded:
         """What is to be done about a call; after Mine, `close` has to follow.
 
         Waits while the same call is in flight elsewhere, or while there is no money for it but
-        calls in flight may leave some.
+        calls in flight may leave some. `misfit` is a stored answer that is of no use: the call is
+        made again, and takes its place.
         """
         ticket = next(self._tickets)
-        verdict = await self._post.ask(Open(ticket, key, nano_up(bound_usd)))
+        unfit = None if misfit is None else answer_digest(misfit)
+        verdict = await self._post.ask(Open(ticket, key, nano_up(bound_usd), unfit))
         if isinstance(verdict, Mine):
             self._calls[key] = _Call(ticket)
             self._post.go_on()
@@ -96,14 +97,16 @@ class Books:
         cost_usd: float,
         presumed_usd: float,
         request: bytes | None = None,
+        failure: bytes | None = None,
     ) -> None:
         """A call is over: what it cost, what it may have cost, its answer (JSON) if there is one.
 
-        Without an answer the next who asks for `key` makes the call. `request` is its body (JSON).
+        Without an answer the next who asks for `key` makes the call; a replay is given `failure`
+        (JSON), where there is one. `request` is the body (JSON) that goes with either.
         """
         call = self._calls.pop(key)
         costs = nano_up(cost_usd), nano_up(presumed_usd)
-        self._post.send(Close(call.ticket, key, answer, *costs, request))
+        self._post.send(Close(call.ticket, key, answer, *costs, request, failure))
 
     async def bury(self, owner: str) -> None:
         """Another owner is dead: what it held counts as presumed spent, its keys are free."""

@@ -31,11 +31,15 @@ class Member(NamedTuple):
 
 
 class Open(NamedTuple):
-    """A call is wanted that costs at most `bound` nano-dollars."""
+    """A call is wanted that costs at most `bound` nano-dollars.
+
+    A stored answer whose digest is `misfit` is none: it does not fit what the asker needs.
+    """
 
     ticket: int
     key: str
     bound: int
+    misfit: str | None = None
 
 
 class Again(NamedTuple):
@@ -52,14 +56,18 @@ class Again(NamedTuple):
 
 
 class Close(NamedTuple):
-    """A call is over, with an answer or without one; nano-dollars of all its attempts."""
+    """A call is over; nano-dollars of all its attempts.
+
+    It has an answer, or a failure that asking again is not expected to mend, or neither.
+    """
 
     ticket: int
     key: str
     answer: bytes | None
     cost: int
     presumed: int
-    request: bytes | None
+    request: bytes | None = None
+    failure: bytes | None = None
 
 
 class Bury(NamedTuple):
@@ -79,6 +87,13 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """The call failed for good when it was recorded; only a replay is told."""
+
+    failure: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Mine:
     """Who gets this makes the call, and has to close it."""
 
@@ -95,7 +110,7 @@ class NotRecorded:
     """There is no answer to replay."""
 
 
-Verdict = Stored | Mine | Broke | NotRecorded
+Verdict = Stored | Failed | Mine | Broke | NotRecorded
 Said = tuple[int, Verdict]  # of a ticket
 
 

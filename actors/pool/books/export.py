@@ -1,138 +1,84 @@
-"""The calls of a study as one file: a header, then a stored answer a line, gzipped by its suffix.
+"""The calls of a study as one file: a header, then a stored call a line, gzipped by its suffix.
 
-The file is read whole or refused: its header says how many answers follow.
+The file is read whole or refused: its header says how many calls follow. Calls go in and out one
+by one; a study need not fit into memory.
 """
 
 import gzip
 import json
 import os
-import zlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import IO, Any, NamedTuple
 
 import fsspec
 
 from actors.pool.books.entries import Answering
-from actors.pool.books.rows import (
-    answering_from_json,
-    answering_to_json,
-    row_from_json,
-    row_to_json,
-)
-from actors.pool.books.store import Row, Store
+from actors.pool.books.rows import answering_to_json, row_to_json
+from actors.pool.books.store import Store
 from configs.errors import UserError
 
-_FORMAT, _VERSION = "hothouse-calls", 1
+FORMAT, VERSION = "hothouse-calls", 1
 
 
 class Exported(NamedTuple):
     """What a file of calls holds."""
 
     num_answers: int
+    num_failures: int
     providers: list[str]
 
 
-class Calls(NamedTuple):
-    """What was read from such a file."""
-
-    providers: dict[str, Answering]  # by name
-    rows: list[Row]
-
-
 def export_calls(store: Store, path: str) -> Exported:
-    """Write all answers of `store` to a new file (a path or an fsspec URL)."""
+    """Write all calls of `store` to a new file (a path or an fsspec URL)."""
     fs, plain = fsspec.core.url_to_fs(os.path.expanduser(path))
     if fs.exists(plain):
         raise UserError(f"{path} is there already, and nothing is overwritten: give another out=.")
-    rows = list(store.rows())
-    if not rows:
-        raise UserError("No calls are stored under this storage=: there is nothing to export.")
-    data = "".join(json.dumps(line) + "\n" for line in _lines(store, rows)).encode()
-    if path.endswith(".gz"):
-        data = gzip.compress(data, mtime=0)  # the same calls, the same bytes
-    try:
-        fs.makedirs(os.path.dirname(plain) or ".", exist_ok=True)
-        with fs.transaction:  # the file appears whole
-            fs.pipe_file(plain, data)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
-    return Exported(len(rows), sorted({row.provider for row in rows}))
-
-
-def _lines(store: Store, rows: list[Row]) -> Iterator[dict[str, Any]]:
-    described = store.providers()
-    models: dict[str, set[str]] = {}
-    for row in rows:
-        models.setdefault(row.provider, set()).add(row.model)
-    providers = {
-        name: {
-            **answering_to_json(described.get(name, Answering(name, None, {}))),
-            "models": sorted(found),
-        }
-        for name, found in sorted(models.items())
-    }
-    yield {"format": _FORMAT, "version": _VERSION, "answers": len(rows), "providers": providers}
-    yield from map(row_to_json, rows)
-
-
-def read_calls(path: str, data: bytes) -> Calls:
-    """What a file holds whose bytes are `data`; `path` names it in errors.
-
-    Raises:
-        UserError: the file is no export, or not all of one.
-    """
-    lines = _text_lines(path, data)
-    num_answers, providers = _header(path, lines[0])
-    rows = []
-    for number, line in enumerate(lines[1:], 2):
+    with store.reading():
+        head = _header(store)
+        exported = Exported(head["answers"], head["failures"], sorted(head["providers"]))
+        if not exported.providers:
+            raise UserError("No calls are stored under this storage=: there is nothing to export.")
         try:
-            rows.append(row_from_json(json.loads(line)))
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}: {error}. Export it again.") from None
-    if len(rows) != num_answers:
-        raise UserError(
-            f"{path}, line {len(lines)}: the file ends here, after {len(rows)} of "
-            f"{num_answers} answers. Export the calls again."
-        )
-    return Calls(providers, rows)
+            fs.makedirs(os.path.dirname(plain) or ".", exist_ok=True)
+            with fs.transaction, fs.open(plain, "wb") as raw:  # the file appears whole
+                with _packed(raw, path) as file:
+                    for line in _lines(store, head):
+                        file.write(json.dumps(line).encode() + b"\n")
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
+    return exported
 
 
-def take_calls(store: Store, calls: Calls) -> None:
-    """Put calls into `store`, where it has no answer for their keys."""
-    with store.writing():
-        for answering in calls.providers.values():
-            store.introduce(answering)
-        for row in calls.rows:
-            store.put(row)
+def _header(store: Store) -> dict[str, Any]:
+    described = store.providers()
+    providers: dict[str, dict[str, Any]] = {}
+    num_answers = num_failures = 0
+    for name, model, answers, failures in store.summary():
+        if name not in providers:
+            answering = described.get(name, Answering(name, None, {}))
+            providers[name] = {**answering_to_json(answering), "models": []}
+        providers[name]["models"].append(model)
+        num_answers, num_failures = num_answers + answers, num_failures + failures
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "answers": num_answers,
+        "failures": num_failures,
+        "providers": providers,
+    }
 
 
-def _text_lines(path: str, data: bytes) -> list[bytes]:
-    if data[:2] != b"\x1f\x8b":
-        return data.splitlines() or [b""]
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    text, broken = b"", ""
-    try:
-        text = unpacker.decompress(data)
-    except zlib.error as error:
-        broken = f"cannot be unpacked ({error})"
-    if not broken and not unpacker.eof:
-        broken = f"the gzip file is cut off in line {len(text.splitlines())}"
-    if broken:
-        raise UserError(f"{path}: {broken}. Copy or export it again.")
-    return text.splitlines() or [b""]
+def _lines(store: Store, head: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield head
+    yield from map(row_to_json, store.rows())
 
 
-def _header(path: str, line: bytes) -> tuple[int, dict[str, Answering]]:
-    try:
-        head = json.loads(line)
-        if not isinstance(head, dict) or head.get("format") != _FORMAT:
-            raise ValueError("this is no file of calls")
-        if head.get("version") != _VERSION:
-            raise ValueError(f"version {head.get('version')} is not known here")
-        providers = {n: answering_from_json(n, f) for n, f in dict(head["providers"]).items()}
-        num_answers = int(head["answers"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path}, line 1: {error}. Give a file that `python -m jobs export_calls` wrote."
-        ) from None
-    return num_answers, providers
+@contextmanager
+def _packed(raw: Any, path: str) -> Iterator[IO[bytes]]:
+    if not path.endswith(".gz"):
+        yield raw
+        return
+    # Without a name and a time in it: the same calls, the same bytes.
+    with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as file:
+        yield file

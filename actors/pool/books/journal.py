@@ -1,6 +1,6 @@
 """The books of a storage root that is no disk: SQLite in a local folder, mirrored in parts there.
 
-A part holds answers that are in no part yet, and what this file's runs have spent up to now.
+A part holds answers and failures that are in no part yet, and what this file's runs have spent up to now.
 Reading a part twice changes nothing, so a kill at any moment costs nothing. What was in flight
 elsewhere when a part was written counts as presumed spent.
 """
@@ -31,18 +31,23 @@ CREATE TABLE IF NOT EXISTS journal (books TEXT NOT NULL, written INTEGER NOT NUL
 CREATE TABLE IF NOT EXISTS parts (name TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS unjournaled (key TEXT PRIMARY KEY);
 """
-_NOTE_NEW_ANSWERS = """
-CREATE TEMP TRIGGER note_new_answers AFTER INSERT ON main.answers
+_NOTE_NEW = """
+CREATE TEMP TRIGGER note_new_{table} AFTER INSERT ON main.{table}
 BEGIN INSERT OR IGNORE INTO unjournaled VALUES (new.key); END
+"""
+# What took the place of a row while its part was written is in no part yet.
+_NOTE_WRITTEN = """
+DELETE FROM unjournaled WHERE key = ?1
+AND NOT EXISTS (SELECT 1 FROM calls WHERE key = ?1 AND created_s != ?2)
 """
 
 
 class Part(NamedTuple):
-    """A part to be written: its name under the root, its bytes, and the answers in it."""
+    """A part to be written: its name under the root, its bytes, and the calls in it."""
 
     name: str
     data: bytes
-    keys: list[str]
+    calls: list[tuple[str, float]]  # keys, and when they were stored
     spending: list[Any]
 
 
@@ -59,16 +64,17 @@ class Journal:
                 store.db.execute("INSERT INTO journal VALUES (?, 0)", (uuid.uuid4().hex,))
             self._books, _ = store.db.execute("SELECT * FROM journal").fetchone()
             self._read_parts()
-        store.db.execute(_NOTE_NEW_ANSWERS)
+        for table in ("answers", "failures"):
+            store.db.execute(_NOTE_NEW.format(table=table))
 
     def next_part(self) -> Part | None:
         """What is in no part yet; None: nothing."""
         db = self._store.db
-        chosen = "SELECT key FROM unjournaled LIMIT ?"
+        chosen = "SELECT key FROM unjournaled WHERE key IN (SELECT key FROM calls) LIMIT ?"
         rows = [
             Row._make(found)
             for found in db.execute(
-                f"SELECT * FROM answers WHERE key IN ({chosen})", (_ROWS_PER_PART,)
+                f"SELECT * FROM calls WHERE key IN ({chosen})", (_ROWS_PER_PART,)
             )
         ]
         spending = db.execute(
@@ -83,7 +89,8 @@ class Journal:
             db.execute("UPDATE journal SET written = written + 1")
             _, number = db.execute("SELECT * FROM journal").fetchone()
         name = f"{_FOLDER}/{self._books}-{number:010}.jsonl.gz"
-        return Part(name, gzip.compress(text.encode()), [row.key for row in rows], spending)
+        calls = [(row.key, row.created_s) for row in rows]
+        return Part(name, gzip.compress(text.encode()), calls, spending)
 
     def write(self, part: Part) -> None:
         """Put a part beside the others. It touches no SQLite: any thread may do it."""
@@ -92,9 +99,7 @@ class Journal:
     def written(self, part: Part) -> None:
         """The part is safe."""
         with self._store.writing():
-            self._store.db.executemany(
-                "DELETE FROM unjournaled WHERE key = ?", [(key,) for key in part.keys]
-            )
+            self._store.db.executemany(_NOTE_WRITTEN, part.calls)
         self._spending = part.spending
 
     def save(self) -> None:

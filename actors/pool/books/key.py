@@ -1,4 +1,4 @@
-"""The content address of a call."""
+"""The content address of a call, and of its answer."""
 
 import hashlib
 import json
@@ -15,3 +15,8 @@ def call_key(provider_name: str, body: Mapping[str, Any], sample: int) -> str:
     # ASCII: half of a surrogate pair has no UTF-8, but is told apart all the same.
     text = json.dumps(determinants, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def answer_digest(answer: bytes) -> str:
+    """Hex SHA-256 of a stored answer."""
+    return hashlib.sha256(answer).hexdigest()

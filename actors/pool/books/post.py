@@ -43,10 +43,6 @@ class Post:
         self._error: BaseException | None = None
         self._sent_s = 0.0
 
-    def __len__(self) -> int:
-        """What is not sent or not answered yet."""
-        return len(self._asked) + len(self._outgoing)
-
     def send(self, entry: Entry) -> None:
         """Send an entry with the next batch."""
         if self._error is None:
@@ -64,7 +60,7 @@ class Post:
         except asyncio.CancelledError:
             self._asked.pop(entry.ticket, None)
             if isinstance(entry, Open):  # nobody will make this call, nor close it
-                self.send(Close(entry.ticket, entry.key, None, 0, 0, None))
+                self.send(Close(entry.ticket, entry.key, None, 0, 0))
             raise
 
     async def flush(self) -> None:

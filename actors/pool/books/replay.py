@@ -9,7 +9,7 @@ replay:FILE#NAME
 from typing import NamedTuple
 
 from actors.pool.books.entries import Answering
-from actors.pool.books.export import read_calls, take_calls
+from actors.pool.books.imports import read_calls, take_calls
 from actors.pool.books.journal import has_books, open_books
 from actors.store.inputs import read_input
 from actors.store.storage import Storage

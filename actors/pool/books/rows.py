@@ -1,4 +1,4 @@
-"""A stored answer as a line of JSON, as exports and journals carry it."""
+"""A stored answer or failure as a line of JSON, as exports and journals carry it."""
 
 import json
 from typing import Any
@@ -8,14 +8,16 @@ from actors.pool.books.store import Row
 
 
 def row_to_json(row: Row) -> dict[str, Any]:
-    """Plain data; the answer and the request are JSON themselves and stay readable."""
+    """Plain data; answer, failure and request are JSON themselves and stay readable."""
+    outcome, said = ("answer", row.answer) if row.failure is None else ("failure", row.failure)
+    assert said is not None
     return {
         "key": row.key,
         "provider": row.provider,
         "model": row.model,
         "created_s": row.created_s,
         "request": None if row.request is None else json.loads(row.request),
-        "answer": json.loads(row.answer),
+        outcome: json.loads(said),
     }
 
 
@@ -24,13 +26,16 @@ def row_from_json(fields: Any) -> Row:
     try:
         key, provider, model = fields["key"], fields["provider"], fields["model"]
         created_s = float(fields["created_s"])
-        request, answer = fields["request"], fields["answer"]
-    except (KeyError, TypeError, ValueError) as error:
+        request, answer, failure = fields["request"], fields.get("answer"), fields.get("failure")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"no stored call: {error!r}") from None
-    if not (all(isinstance(text, str) for text in (key, provider, model)) and answer is not None):
-        raise ValueError("no stored call: key, provider and model are texts, answer is not null")
-    asked = None if request is None else _bytes(request)
-    return Row(key, provider, model, asked, _bytes(answer), created_s)
+    if not all(isinstance(text, str) for text in (key, provider, model)):
+        raise ValueError("no stored call: key, provider and model are texts")
+    if (answer is None) == (failure is None):
+        raise ValueError("no stored call: it has either an answer or a failure")
+    said = (None if value is None else _bytes(value) for value in (request, answer, failure))
+    asked, answered, failed = said
+    return Row(key, provider, model, asked, answered, created_s, failed)
 
 
 def answering_to_json(answering: Answering) -> dict[str, Any]:

@@ -6,6 +6,7 @@ have the file open: who reads in order to write does it inside `writing()`.
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +18,18 @@ from actors.pool.books.ledger import Ledger, Totals
 from configs.errors import UserError
 
 _FORMAT = 1
-_BUSY_S = 30.0
+_BUSY_S, _RETRY_S = 30.0, 0.02
 # `books` tells the spending of this file from what was read out of the journals of others.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY, provider TEXT NOT NULL, model TEXT NOT NULL, request BLOB,
     answer BLOB NOT NULL, created_s REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS failures (
+    key TEXT PRIMARY KEY, provider TEXT NOT NULL, model TEXT NOT NULL, request BLOB,
+    created_s REAL NOT NULL, failure BLOB NOT NULL);
+CREATE VIEW IF NOT EXISTS calls AS
+    SELECT key, provider, model, request, answer, created_s, NULL AS failure FROM answers
+    UNION ALL SELECT key, provider, model, request, NULL, created_s, failure FROM failures;
 CREATE TABLE IF NOT EXISTS providers (
     name TEXT PRIMARY KEY, default_model TEXT, schema_options TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS spending (
@@ -32,14 +39,15 @@ CREATE TABLE IF NOT EXISTS spending (
 
 
 class Row(NamedTuple):
-    """An answer with what people want to know about it."""
+    """An answer, or a failure for good, with what people want to know about it."""
 
     key: str
     provider: str
     model: str
     request: bytes | None  # JSON of the body, where it was given
-    answer: bytes  # JSON
+    answer: bytes | None  # JSON
     created_s: float
+    failure: bytes | None = None  # JSON; only a replay sees it
 
 
 class Store:
@@ -51,13 +59,26 @@ class Store:
             if isinstance(path, Path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             self.db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-            self.db.execute("PRAGMA journal_mode = WAL")
+            self._write_ahead()
             self.db.execute("PRAGMA synchronous = NORMAL")
             (version,) = self.db.execute("PRAGMA user_version").fetchone()
             if version not in (0, _FORMAT):
                 raise UserError(f"{path} was written by another version of hothouse.")
             tables = _SCHEMA + in_flight.SCHEMA + attendance.SCHEMA
             self.db.executescript(f"BEGIN IMMEDIATE;{tables}PRAGMA user_version={_FORMAT};COMMIT;")
+
+    def _write_ahead(self) -> None:
+        """Switch the journal's mode; two processes at once may fail at it in spite of the time-out."""
+        give_up_s = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                self.db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                is_locked = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+                if not is_locked or time.monotonic() > give_up_s:
+                    raise
+            time.sleep(_RETRY_S)
 
     def close(self) -> None:
         """Close the file."""
@@ -75,6 +96,16 @@ class Store:
                     self.db.execute("ROLLBACK")
                 raise
             self.db.execute("COMMIT")
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """All that is read inside is of one moment; other processes may go on writing."""
+        with self._faults():
+            self.db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self.db.execute("ROLLBACK")
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -95,14 +126,38 @@ class Store:
                 )
             )
 
+    def failure(self, key: str) -> bytes | None:
+        """How a call failed for good that has no answer."""
+        found = self.db.execute("SELECT failure FROM failures WHERE key = ?", (key,)).fetchone()
+        return None if found is None else found[0]
+
     def put(self, row: Row) -> bool:
-        """Store an answer; false where the key has one already."""
-        done = self.db.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)", row)
+        """Store an answer or a failure; false where the key has an answer already."""
+        if row.failure is not None:
+            done = self.db.execute(
+                "INSERT OR REPLACE INTO failures SELECT ?1, ?2, ?3, ?4, ?6, ?7 "
+                "WHERE NOT EXISTS (SELECT 1 FROM answers WHERE key = ?1) AND ?5 IS NULL",
+                row,
+            )
+            return done.rowcount > 0
+        done = self.db.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)", row[:6])
+        self.db.execute("DELETE FROM failures WHERE key = ?", (row.key,))
         return done.rowcount > 0
 
+    def drop(self, key: str) -> None:
+        """Forget an answer."""
+        self.db.execute("DELETE FROM answers WHERE key = ?", (key,))
+
     def rows(self) -> Iterator[Row]:
-        """All answers, by key."""
-        return map(Row._make, self.db.execute("SELECT * FROM answers ORDER BY key"))
+        """All answers and failures, by key."""
+        return map(Row._make, self.db.execute("SELECT * FROM calls ORDER BY key"))
+
+    def summary(self) -> list[tuple[str, str, int, int]]:
+        """Provider, model, and how many answers and failures they have, in order."""
+        return self.db.execute(
+            "SELECT provider, model, count(answer), count(failure) FROM calls "
+            "GROUP BY provider, model ORDER BY provider, model"
+        ).fetchall()
 
     def introduce(self, answering: Answering) -> None:
         """Note what stands for a provider when its answers are replayed."""

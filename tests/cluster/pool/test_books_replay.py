@@ -51,7 +51,7 @@ def test_what_was_answered_here_is_replayed_elsewhere(tmp_path: Path):
 
     asyncio.run(answer())
     store, _ = open_books(str(study))
-    assert export_calls(store, str(file)) == (1, ["openrouter"])
+    assert export_calls(store, str(file)) == (1, 0, ["openrouter"])
     store.close()
     assert b"secret" not in file.read_bytes()
     with open_provider(f"replay:{file}", str(copy)) as provider:

@@ -8,7 +8,8 @@ import pytest
 from doors import job
 
 from actors.pool.books.entries import Answering
-from actors.pool.books.export import Calls, export_calls, read_calls, take_calls
+from actors.pool.books.export import export_calls
+from actors.pool.books.imports import Calls, read_calls, take_calls
 from actors.pool.books.journal import open_books
 from actors.pool.books.store import Row, Store
 from actors.pool.provider import open_provider
@@ -47,7 +48,7 @@ def test_what_is_exported_is_read(tmp_path: Path, name: str):
     found = list(copy.rows())
     assert [row[:3] for row in found] == [row[:3] for row in ROWS]
     assert [json.loads(row.answer) for row in found] == [json.loads(row.answer) for row in ROWS]
-    assert export_calls(copy, str(tmp_path / "again.gz")) == (2, ["offline"])
+    assert export_calls(copy, str(tmp_path / "again.gz")) == (2, 0, ["offline"])
 
 
 def test_the_same_calls_give_the_same_bytes(tmp_path: Path):
@@ -80,7 +81,7 @@ def test_nothing_is_overwritten_and_an_empty_study_is_told(tmp_path: Path):
         (lambda lines: [b"hello"], "line 1"),
         (lambda lines: [b"[1]"], "no file of calls"),
         (lambda lines: [lines[0].replace(b'"version": 1', b'"version": 9')], "version 9"),
-        (lambda lines: lines[:2], "line 2: the file ends here, after 1 of 2 answers"),
+        (lambda lines: lines[:2], "line 2: the file ends here, after 1 of 2 calls"),
         (lambda lines: [*lines[:2], lines[2][:-9]], "line 3"),
         (lambda lines: [*lines[:2], b'{"key": "x"}'], "line 3: no stored call"),
         (lambda lines: [*lines[:2], b"17"], "line 3: no stored call"),
