@@ -53,6 +53,18 @@ def test_two_runs_share_the_budget_of_their_study(endpoint: Endpoint, tmp_path_f
     assert endpoint.counts()["billed"]["cost_usd"] <= 1.0 + 1e-9
 
 
+def test_what_was_spent_is_told_to_the_last_cent(endpoint: Endpoint):
+    endpoint.faults(cost_usd=PRICE_USD)
+
+    async def run() -> float:
+        async with endpoint.pool() as pool:
+            async for _ in pool.complete(plain(60)):
+                pass
+            return (await pool.spent()).run_usd
+
+    assert asyncio.run(run()) == pytest.approx(60 * PRICE_USD)
+
+
 def test_two_drivers_on_one_cache_ask_once(endpoint: Endpoint):
     endpoint.faults(latency_s=0.05)
     requests = plain(60)

@@ -3,15 +3,19 @@
 import asyncio
 import gc
 import itertools
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 from pool_endpoint import Endpoint, plain, unique
+from pydantic import field_validator
+from ray import cloudpickle
 
 from actors.lm.messages import user
 from actors.pool.client import ChatPool
 from actors.pool.requests import ChatRequest, Completion, Outcome
+from jobs.properties.schemas import Subtypes
 
 
 def run_quietly(main: Callable[[], Awaitable[Any]]) -> Any:
@@ -213,3 +217,41 @@ def test_an_error_of_the_producer_comes_after_what_was_asked_for(endpoint: Endpo
     with pytest.raises(LookupError, match="the producer's"):
         run_quietly(main)
     assert {outcome.key for outcome in outcomes} <= {"k0", "k1", "k2"}
+
+
+class Odd(Exception):
+    """Made in a way that no other process can repeat."""
+
+    def __init__(self, *, word: str) -> None:
+        super().__init__(word)
+
+
+class Fussy(Subtypes):
+    """A schema whose validator has a fault of its own."""
+
+    @field_validator("subtypes")
+    @classmethod
+    def _never(cls, subtypes: list[str]) -> list[str]:
+        raise Odd(word="the validator's")
+
+
+def test_an_error_in_one_stream_leaves_the_others_and_the_pool_alone(endpoint: Endpoint):
+    async def drain(pool: ChatPool, requests: list[ChatRequest]) -> int:
+        return len([outcome async for outcome in pool.complete(requests)])
+
+    async def main() -> None:
+        async with endpoint.pool() as pool:
+            fussy = [ChatRequest(unique(), [user(unique())], schema=Fussy)]
+            ended = await asyncio.gather(
+                drain(pool, fussy), drain(pool, plain(30)), return_exceptions=True
+            )
+            assert isinstance(ended[0], RuntimeError)
+            assert "the validator's" in str(ended[0])
+            assert ended[1] == 30
+            assert await drain(pool, plain(3)) == 3
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers know no test modules
+    try:
+        run_quietly(main)
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
