@@ -87,8 +87,10 @@ def _yaml_fault(path: str, error: yaml.YAMLError) -> str:
 
 def _earlier_config(path: str, storage: str | None) -> dict[str, Any]:
     """The config in a params file, which may be named relative to the storage root."""
-    beside_storage = storage and "://" not in path and not os.path.exists(path)
-    config = read_yaml_mapping(f"{storage}/{path}" if beside_storage else path).get("config", {})
+    absent = "://" not in path and not os.path.isabs(path) and not os.path.exists(path)
+    config = read_yaml_mapping(f"{storage}/{path}" if storage and absent else path).get(
+        "config", {}
+    )
     if not isinstance(config, dict):
         raise UserError(f"{path}: its config is not a mapping; give a file that a job wrote.")
     return config
