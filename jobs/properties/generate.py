@@ -109,7 +109,8 @@ async def _prompts(config: GenerateConfig, pool: ChatPool, records: Records) -> 
     (row,) = await ask(pool, [subtypes_request(config)], records, "subtypes")
     if row["outcome"] != "answered":
         raise JobFailed(
-            f"subtypes: {row['outcome']}: {row['reason']} Give another model= or seed=."
+            f"subtypes: {row['outcome']}: {row['reason'].rstrip('.')}. "
+            "Give another model= or seed=, or more max_tokens= where a reply was cut off."
         )
     subtypes = _texts(row["value"]["subtypes"])[: config.num_subtypes]
     requests = [prompts_request(config, subtype) for subtype in subtypes]
