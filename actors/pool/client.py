@@ -38,7 +38,7 @@ class ChatPool:
         policy: RetryPolicy | None = None,
     ) -> None:
         self._provider, self._config, self._books_at = provider, config, books
-        self._on_error: OnError = on_error
+        self.on_error: OnError = on_error
         self._policy = policy or RetryPolicy()
         self._streams: dict[int, Stream] = {}
         self._numbers = itertools.count()
@@ -94,7 +94,7 @@ class ChatPool:
         number = next(self._numbers)
         limit = self._config.max_concurrency
         window = limit + max(limit, _AHEAD)
-        stream = Stream(number, requests, self._crew, window, self._on_error)
+        stream = Stream(number, requests, self._crew, window, self.on_error)
         self._streams[number] = stream
         try:
             while (outcome := await stream.next()) is not None:

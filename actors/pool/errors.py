@@ -26,12 +26,15 @@ class NotRecorded(UserError):
 
 def provider_refused(provider: Provider, status: int | None, said: str) -> ProviderRefused:
     """The error behind a 401, 402 or 403."""
-    if status == 402:
-        mend = f"Add credit to the account behind {provider.key_variable or 'the key'}"
-    elif provider.key_variable is None:
+    variable = provider.key_variable
+    if variable is not None and provider.api_key == "none":
+        mend = f"No key was sent: set {variable}"
+    elif status == 402:
+        mend = f"Add credit to the account behind {variable or 'the key'}"
+    elif variable is None:
         mend = "Give the endpoint a key that it takes"
     else:
-        mend = f"Set {provider.key_variable} to a key that may use this model"
+        mend = f"Set {variable} to a key that may use this model"
     return ProviderRefused(
         f"{provider.name} refused the call (HTTP {status}: {said}). {mend}, then run the same "
         "command again: finished work is kept."

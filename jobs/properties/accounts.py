@@ -17,10 +17,14 @@ def account(records: Records, spent: Spent) -> dict[str, Any]:
     for row in records:
         stage = outcomes.setdefault(row["stage"], {})
         stage[row["outcome"]] = stage.get(row["outcome"], 0) + 1
-    costs = {"cost_usd": round(spent.run_usd, 6)}
-    if spent.run_presumed_usd:
-        costs["presumed_usd"] = round(spent.run_presumed_usd, 6)
-    return {"outcomes": outcomes, **costs}
+    return {"outcomes": outcomes, **costs(spent)}
+
+
+def costs(spent: Spent) -> dict[str, float]:
+    """What a run has cost, and what it may have cost beside that: fields of an output file."""
+    known = {"cost_usd": round(spent.run_usd, 6)}
+    presumed = {"presumed_usd": round(spent.run_presumed_usd, 6)}
+    return {**known, **(presumed if spent.run_presumed_usd else {})}
 
 
 def account_line(written: Mapping[str, Any]) -> str:

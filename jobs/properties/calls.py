@@ -6,7 +6,7 @@ time-outs, outages) is stored nowhere: the same command asks it again.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -109,13 +109,15 @@ async def ask(
         BudgetReached: the rest would cost more than it may; what was answered is stored.
     """
     missing = distinct((r for r in requests if r.key not in records), key=lambda r: r.key)
-    unanswered: Counter[str] = Counter()
+    unanswered = Unanswered()
+    if pool.on_error == "stop":
+        refuse_stored_failure((records[r.key] for r in requests if r.key in records), stage)
     try:
         async with progress(pool, stage, len(requests)) as shown:
             shown.advance(len(requests) - len(missing))
             async for outcome in pool.complete(missing):
                 if isinstance(outcome, Failure) and outcome.kind in PASSING:
-                    unanswered[outcome.kind] += 1
+                    unanswered.add(outcome)
                 else:
                     records.append(outcome.key, stage=stage, **outcome_row(outcome))
                 shown.advance()
@@ -124,15 +126,40 @@ async def ask(
         raise budget_reached(reached, stage, stored, len(requests), await pool.spent()) from None
     finally:
         records.flush()
-    refuse_unanswered(unanswered, len(requests), stage)
+    unanswered.refuse(len(requests), stage)
     return [records[request.key] for request in requests]
 
 
-def refuse_unanswered(unanswered: Counter[str], total: int, stage: str) -> None:
-    """Stop a job whose calls found no answer for now; JobFailed says which and what to do."""
-    if unanswered:
-        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(unanswered.items()))
+def refuse_stored_failure(rows: Iterable[Mapping[str, Any]], stage: str) -> None:
+    """JobFailed where an earlier try of the run stored a failure, and on_error is stop."""
+    failed = next((row for row in rows if row["outcome"] == "failed"), None)
+    if failed is not None:
         raise JobFailed(
-            f"{stage}: {unanswered.total()} of {total} calls found no answer ({kinds}). "
-            "The others are stored: run the same command again to ask only these."
+            f"{stage}: a call failed in an earlier try of this run ({failed['reason']}), and "
+            "on_error=stop. Give another model= or seed=, or on_error=continue to do without it."
+        )
+
+
+class Unanswered:
+    """Calls that found no answer for now."""
+
+    def __init__(self) -> None:
+        self._kinds: Counter[str] = Counter()
+        self._last = ""
+
+    def add(self, failure: Failure) -> None:
+        """Count one."""
+        self._kinds[failure.kind] += 1
+        self._last = failure.message
+
+    def refuse(self, total: int, stage: str) -> None:
+        """Stop the job if there are any; JobFailed says which, why, and what to do."""
+        count = self._kinds.total()
+        if not count:
+            return
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self._kinds.items()))
+        stored = "What was answered is stored: run" if count < total else "Run"
+        raise JobFailed(
+            f"{stage}: {count} of {total} calls found no answer ({kinds}; the last: "
+            f"{self._last}). {stored} the same command again to ask only these."
         )

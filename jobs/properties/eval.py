@@ -10,6 +10,7 @@ from typing import Any
 
 from actors.lm.base import resolve_base_name
 from actors.lm.engine import BASE
+from actors.pool.books.client import Spent
 from actors.pool.provider import Provider, open_provider
 from actors.store.records import Records
 from actors.store.run import Run, open_run
@@ -18,6 +19,7 @@ from configs.errors import JobFailed, UserError
 from configs.eval import EvalConfig
 from jobs import console
 from jobs.cluster import ray_session
+from jobs.properties.accounts import costs
 from jobs.properties.conversations import Cell, cells
 from jobs.properties.eval_estimate import stages, votes_note
 from jobs.properties.eval_inputs import Inputs, read_inputs
@@ -86,7 +88,7 @@ def _compute(
         digests = {BASE: loaded[BASE], **{name: loaded[name] for name in inputs.adapters}}
         planned = list(cells(config, inputs.items, digests, loaded[BASE]))
         stream = EvalStream(config, client, judges, conversations, judgements)
-        cost_usd = asyncio.run(_stream(stream, planned, config, provider, run))
+        spent = asyncio.run(_stream(stream, planned, config, provider, run))
     rows = [row for cell in planned for row in stream.rows(cell)]
     if all(row["outcome"] != "judged" for row in rows):
         raise JobFailed(f"no conversation could be judged: {rows[0]['reason']}")
@@ -94,7 +96,7 @@ def _compute(
         results_file,
         {
             "provider": provider.note,
-            "cost_usd": round(cost_usd, 6),
+            **costs(spent),
             "judge": {
                 "models": config.judge_models,
                 "score": config.judge_score,
@@ -110,8 +112,8 @@ def _compute(
 
 async def _stream(
     stream: EvalStream, planned: list[Cell], config: EvalConfig, provider: Provider, run: Run
-) -> float:
-    """Hold and judge what is missing; dollars that the run has cost so far."""
+) -> Spent:
+    """Hold and judge what is missing; what the run has cost so far."""
     async with open_pool(config, provider, run) as pool:
         missing = stream.missing(planned)
         calls = stages(config, stream.judges, planned[0].item, missing)
@@ -119,7 +121,7 @@ async def _stream(
         if note := votes_note(config, missing):
             console.say(note)
         await stream.run(planned, pool)
-        return (await pool.spent()).run_usd
+        return await pool.spent()
 
 
 def _models(

@@ -12,7 +12,7 @@ from configs.errors import BudgetReached
 from configs.eval import EvalConfig
 from jobs import console
 from jobs.properties.accounts import budget_reached
-from jobs.properties.calls import PASSING, refuse_unanswered
+from jobs.properties.calls import PASSING, Unanswered
 from jobs.properties.conversations import Cell, hold
 from jobs.properties.distinct import distinct
 from jobs.properties.judge import Judges
@@ -56,25 +56,24 @@ class EvalStream:
             JobFailed: some calls found no answer for now; the others are stored.
             BudgetReached: the rest would cost more than it may; what was answered is stored.
         """
-        unanswered: Counter[str] = Counter()
+        unanswered = Unanswered()
         # Adapters of the same content share their conversations: one of each is held.
         planned = distinct(planned, key=lambda cell: cell.key)
         total = len(planned) * len(self.judges.models)
-        before = len(self._judgements)
         try:
             async with progress(pool, "judged", total) as shown:
                 async for ended in self.judges.judge(pool, self._requests(planned, shown)):
                     if ended.failure is not None and ended.failure.kind in PASSING:
-                        unanswered[ended.failure.kind] += 1
+                        unanswered.add(ended.failure)
                     else:
                         self._judgements.append(ended)
                     shown.advance()
         except BudgetReached as reached:
-            stored = len(self._judgements) - before
+            stored = total - self.missing(planned).total()
             raise budget_reached(reached, "judge", stored, total, await pool.spent()) from None
         finally:
             self._judgements.flush()
-        refuse_unanswered(unanswered, total, "judge")
+        unanswered.refuse(total, "judge")
 
     def rows(self, cell: Cell) -> list[dict[str, Any]]:
         """The rows of the results for a cell that `run` has been through, one for each judge."""

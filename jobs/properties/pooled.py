@@ -50,11 +50,18 @@ def say_estimate(
     """
     if provider.replay_only:
         return
+    prices = config.pool.prompt_usd_per_million, config.pool.completion_usd_per_million
+    budgets = (config.budget_usd, config.study_budget_usd)
+    is_capped = any(budget is not None for budget in budgets)
+    if is_capped and (prices[0] is None) != (prices[1] is None):
+        raise UserError(
+            "A budget needs both prices: give pool.prompt_usd_per_million= and "
+            "pool.completion_usd_per_million= (0: it is free)."
+        )
     stored = Counter(row["stage"] for row in records)
     found = estimate(stages, stored, provider, pool.prices)
     console.say(str(found))
-    budgets = (config.budget_usd, config.study_budget_usd)
-    if found.calls and found.about_usd is None and any(b is not None for b in budgets):
+    if found.calls and found.about_usd is None and is_capped:
         raise UserError(
             f"A budget needs prices, and {provider.name} states none for the model. Give "
             "pool.prompt_usd_per_million= and pool.completion_usd_per_million= (0: it is free)."

@@ -220,6 +220,7 @@ def test_a_connection_that_is_reset_before_an_answer_is_no_time_out(endpoint: En
 
 def test_a_day_of_every_fault_loses_and_doubles_nothing(endpoint: Endpoint):
     share = dict.fromkeys((*PASSING, "malformed", "truncated", "violation"), 0.03)
+    share |= {"rate_limited": 0.005, "error_object": 0.005}  # each slows all calls down
     endpoint.faults(share=share, cost_usd=0.01)
 
     async def run() -> tuple[list[Outcome], Any]:
