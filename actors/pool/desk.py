@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.pool.books.at import BooksAt
-from actors.pool.books.client import Books, Broke, NotRecorded, Stored
+from actors.pool.books.charges import Tariff
+from actors.pool.books.client import Books, Broke, Failed, NotRecorded, Stored
 from actors.pool.books.key import call_key
-from actors.pool.books.prices import Prices, bound_usd, cost_usd
+from actors.pool.books.prices import Prices
 from actors.pool.calls.answers import Answer
 from actors.pool.calls.body import request_body
 from actors.pool.calls.call import Bill, Caller
 from actors.pool.calls.retry import RetryPolicy, Trouble
-from actors.pool.calls.stored import from_bytes, to_bytes
+from actors.pool.calls.stored import failure_from_bytes, failure_to_bytes, from_bytes, to_bytes
+from actors.pool.calls.structured import InvalidAnswer
 from actors.pool.calls.transport import Transport
 from actors.pool.counts import Counts
 from actors.pool.errors import not_recorded
@@ -32,6 +34,7 @@ from configs.sections import PoolConfig
 
 _BYTES_PER_TOKEN = 4  # of English; the tokens-per-minute bucket settles the difference afterwards
 _ANSWER_TOKENS = 256  # where the request sets no bound
+_SAYS_NOTHING = Ended("neutral")
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,15 @@ class Halt:
 
 
 class Desk:
-    """Answers requests over one transport; made inside the event loop that it works in."""
+    """Answers requests over one transport; made inside the event loop that it works in.
 
-    def __init__(self, setup: Setup, name: str) -> None:
+    `answered`: something answered at the URL before, to another worker.
+    """
+
+    def __init__(self, setup: Setup, name: str, answered: bool = False) -> None:
         config = setup.config
         self._setup, self._name = setup, name
-        self._caller = Caller(setup.provider, config.max_attempts, setup.policy)
+        self._caller = Caller(setup.provider, config.max_attempts, setup.policy, reached=answered)
         self._transport = Transport(setup.provider, config.max_concurrency, config.timeout_s)
         self._books = Books(setup.books, name, setup.provider)
         self._gates: dict[str, Gate] = {}
@@ -69,6 +75,10 @@ class Desk:
         """What was done so far."""
         self._caller.counts.in_flight = len(self.on_wire)
         return self._caller.counts
+
+    async def flush(self) -> None:
+        """See in the books what calls that ended have cost."""
+        await self._books.flush()
 
     async def close(self) -> None:
         """Give permits back, write the books, close connections."""
@@ -88,31 +98,58 @@ class Desk:
         body = request_body(request, provider)
         model = body["model"]
         key = call_key(provider.name, body, request.sample)
-        prices = self._setup.prices.get(model)
-        bound = bound_usd(body, prices)
-        opened = await self._books.open(key, bound)
-        if isinstance(opened, Stored):
-            counts.done += 1
-            counts.cached += 1
-            return from_bytes(opened.answer, request)
-        if isinstance(opened, Broke):
-            raise BudgetReached(opened.message)
-        if isinstance(opened, NotRecorded):
-            raise not_recorded(provider, model)
-        line = _Line(self, self._gate(model), prices, key, bound, self._tokens(body), halt)
-        answer = None
+        tariff = Tariff(provider, self._setup.prices.get(model), self._setup.books.has_budget)
+        bound = tariff.first_bound_usd(request, body)
+        if (recalled := await self._recall(request, model, key, bound)) is not None:
+            return recalled
+        line = _Line(self, self._gate(model), tariff, key, bound, self._tokens(body), halt)
+        answer = failure = asked = None
         try:
             outcome = await self._caller.call(request, body, line, line.bill)
             if isinstance(outcome, Completion):
                 answer = to_bytes(outcome)
+            else:
+                failure = failure_to_bytes(outcome)
         finally:
-            presumed_usd = line.bill.presumed_attempts * bound
-            asked = json.dumps(body).encode()
-            self._books.close(key, answer, line.bill.cost_usd, presumed_usd, asked)
+            if answer is not None or failure is not None:
+                asked = json.dumps(body).encode()
+            costs = line.bill.cost_usd, line.bill.presumed_usd
+            self._books.close(key, answer, *costs, asked, failure)
         counts.failed += isinstance(outcome, Failure)
         counts.done += isinstance(outcome, Completion)
         call_ended(model, outcome)
         return outcome
+
+    async def _recall(
+        self, request: ChatRequest, model: str, key: str, bound_usd: float
+    ) -> Outcome | None:
+        """The outcome that is stored; None: this desk makes the call."""
+        counts, misfit = self._caller.counts, None
+        while True:
+            opened = await self._books.open(key, bound_usd, misfit)
+            if isinstance(opened, Failed):
+                counts.failed += 1
+                return failure_from_bytes(opened.failure, request)
+            if isinstance(opened, Broke):
+                raise BudgetReached(opened.message)
+            if isinstance(opened, NotRecorded):
+                if request.may_refuse is not None:
+                    message = f"{request.may_refuse}: not recorded"
+                    return Failure(request.key, "rejected", message, 0, 0.0, expected=True)
+                raise not_recorded(self._setup.provider, model)
+            if not isinstance(opened, Stored):
+                return None
+            try:
+                completion = from_bytes(opened.answer, request)
+            except InvalidAnswer as error:
+                misfit = opened.answer
+                if self._setup.books.replay_only:
+                    counts.failed += 1
+                    return Failure(request.key, "invalid", f"recorded, but {error}", 0, 0.0)
+                continue
+            counts.done += 1
+            counts.cached += 1
+            return completion
 
     def _gate(self, model: str) -> Gate:
         gate = self._gates.get(model)
@@ -143,14 +180,15 @@ class _Line:
         self,
         desk: Desk,
         gate: Gate,
-        prices: Prices | None,
+        tariff: Tariff,
         key: str,
         bound_usd: float,
         tokens: int,
         halt: Halt,
     ) -> None:
         self._desk, self._gate, self._halt = desk, gate, halt
-        self._prices, self._key, self._bound_usd, self._tokens = prices, key, bound_usd, tokens
+        self._tariff, self._key, self._tokens = tariff, key, tokens
+        self._first_bound_usd = self._held_usd = bound_usd
         self.bill = Bill()
 
     async def turn(self) -> None:
@@ -160,22 +198,21 @@ class _Line:
             raise asyncio.CancelledError
 
     async def ask(self, payload: dict[str, Any], attempt: int) -> Answer | Trouble:
-        task, ended = asyncio.current_task(), Ended("neutral")
+        task, ended = asyncio.current_task(), _SAYS_NOTHING
         self._desk.on_wire.add(task)
         try:
-            found = await self._desk._transport.ask(payload)
+            found = await self._desk._transport.ask(self._tariff.sent(payload))
             ended = how_it_ended(found, attempt)
             # Before the permit goes to another call of the stream.
             self._halt.is_set |= isinstance(found, Trouble) and found.action == "fatal"
         except asyncio.CancelledError:
-            self.bill.presumed_attempts += 1
+            self.bill.presumed_usd += self._tariff.bound_usd(payload)
             raise
         finally:
             self._desk.on_wire.discard(task)
             self._gate.release(ended)
-        if isinstance(found, Answer) and not found.cost_is_stated and self._prices is not None:
-            tokens = found.prompt_tokens, found.completion_tokens
-            return found._replace(cost_usd=cost_usd(self._prices, *tokens))
+        found, presumed_usd = self._tariff.charge(found, payload)
+        self.bill.presumed_usd += presumed_usd
         return found
 
     async def pause(self, wait_s: float) -> None:
@@ -183,11 +220,15 @@ class _Line:
             raise asyncio.CancelledError
         await asyncio.sleep(wait_s)
 
-    async def pay_again(self) -> None:
-        so_far_usd = self.bill.cost_usd + self.bill.presumed_attempts * self._bound_usd
-        broke = await self._desk._books.again(self._key, self._bound_usd, so_far_usd)
+    async def pay_again(self, payload: dict[str, Any]) -> None:
+        bound_usd = max(self._first_bound_usd, self._tariff.bound_usd(payload))
+        so_far_usd = self.bill.cost_usd + self.bill.presumed_usd
+        if so_far_usd == 0 and bound_usd <= self._held_usd:
+            return  # the attempt before came for free, and what was held for it is enough
+        broke = await self._desk._books.again(self._key, bound_usd, so_far_usd)
         if broke is not None:
             raise BudgetReached(broke.message)
+        self._held_usd = bound_usd
 
 
 def how_it_ended(found: Answer | Trouble, attempt: int) -> Ended:
@@ -199,4 +240,4 @@ def how_it_ended(found: Answer | Trouble, attempt: int) -> Ended:
         return Ended("rate_limited", 0, found.retry_after_s)
     if found.kind in ("server", "timeout", "connection"):
         return Ended("server", 0, found.retry_after_s)
-    return Ended("neutral")
+    return _SAYS_NOTHING

@@ -6,8 +6,9 @@ maker's end whoever needs it next makes the next one.
 
 import asyncio
 import itertools
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import ray
@@ -27,6 +28,7 @@ _NAMESPACE = "hothouse"
 _TICK_S = 1.0
 _TICKS_PER_PART = 10  # of the journal: an object store is not meant for many small files
 _MAX_LISTENERS = 10_000
+_log = logging.getLogger(__name__)
 
 
 class BooksActor:
@@ -101,11 +103,23 @@ class BooksActor:
     async def _tick(self) -> None:
         for number in itertools.count(1):
             await asyncio.sleep(_TICK_S)
-            self._open().tick(time.time())
-            self._announce()
-            self._meter()
+            await self._try(self._look)
             if number % _TICKS_PER_PART == 0:
-                await self.save()
+                await self._try(self.save)
+
+    async def _look(self) -> None:
+        self._open().tick(time.time())
+        self._announce()
+        self._meter()
+
+    async def _try(self, step: Callable[[], Awaitable[None]]) -> None:
+        """One step of a tick; the next one comes whatever becomes of it."""
+        try:
+            await step()
+        # A busy file, an object store that is away: it may raise what it likes. Nothing is lost
+        # that the next step does not make good, and who closes the books is told what is amiss.
+        except Exception as error:
+            _log.warning("The books of %s: %s", self._root, error)
 
 
 _Remote = ray.remote(num_cpus=0)(BooksActor)

@@ -28,6 +28,11 @@ class BooksAt:
     replay_only: bool = False
     node_id: str | None = field(default_factory=_this_node)
 
+    @property
+    def has_budget(self) -> bool:
+        """Whether there is a limit to what calls may cost."""
+        return self.budget_usd is not None or self.study_budget_usd is not None
+
     def __post_init__(self) -> None:
         # Workers have other working directories.
         object.__setattr__(self, "storage", Storage(self.storage).path("").rstrip("/") or "/")

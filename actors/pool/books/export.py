@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import fsspec
 
@@ -41,10 +41,10 @@ def export_calls(store: Store, path: str) -> Exported:
             raise UserError("No calls are stored under this storage=: there is nothing to export.")
         try:
             fs.makedirs(os.path.dirname(plain) or ".", exist_ok=True)
-            with fs.transaction, fs.open(plain, "wb") as raw:  # the file appears whole
-                with _packed(raw, path) as file:
-                    for line in _lines(store, head):
-                        file.write(json.dumps(line).encode() + b"\n")
+            # The file appears whole.
+            with fs.transaction, fs.open(plain, "wb") as raw, _packed(raw, path) as file:
+                for line in _lines(store, head):
+                    file.write(json.dumps(line).encode() + b"\n")
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror or error}.") from None
     return exported
@@ -75,7 +75,7 @@ def _lines(store: Store, head: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _packed(raw: Any, path: str) -> Iterator[IO[bytes]]:
+def _packed(raw: Any, path: str) -> Iterator[Any]:
     if not path.endswith(".gz"):
         yield raw
         return

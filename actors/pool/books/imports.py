@@ -69,12 +69,13 @@ def _text_lines(path: str, data: bytes) -> Iterator[bytes]:
     file: Any = io.BytesIO(data)
     if data[:2] == b"\x1f\x8b":
         file = gzip.GzipFile(fileobj=file)
-    number = 0
+    number = 1
     try:
-        for number, line in enumerate(file, 1):
+        for line in file:
             yield line
+            number += 1
     except EOFError:
-        broken = f"the gzip file is cut off in line {number + 1}"
+        broken = f"the gzip file is cut off in line {number}"
     except (zlib.error, gzip.BadGzipFile) as error:
         broken = f"cannot be unpacked ({error})"
     else:

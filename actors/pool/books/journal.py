@@ -1,8 +1,8 @@
 """The books of a storage root that is no disk: SQLite in a local folder, mirrored in parts there.
 
-A part holds answers and failures that are in no part yet, and what this file's runs have spent up to now.
-Reading a part twice changes nothing, so a kill at any moment costs nothing. What was in flight
-elsewhere when a part was written counts as presumed spent.
+A part holds answers and failures that are in no part yet, and what this file's runs have spent up
+to now. Reading a part twice changes nothing, so a kill at any moment costs nothing. What was in
+flight elsewhere when a part was written counts as presumed spent.
 """
 
 import gzip

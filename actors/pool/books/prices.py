@@ -14,7 +14,7 @@ from actors.pool.provider import Provider, is_loopback
 from configs.sections import PoolConfig
 
 _TIMEOUT_S = 20.0
-_ASSUMED_COMPLETION_TOKENS = 16_384  # where neither the request nor the provider sets a limit
+_ASSUMED_ANSWER_TOKENS = 16_384  # where neither the request nor the provider sets a limit
 
 
 class Prices(NamedTuple):
@@ -61,10 +61,13 @@ def bound_usd(body: Mapping[str, Any], prices: Prices | None) -> float:
         return 0.0
     sent = [body["messages"], body.get("response_format")]
     text = json.dumps(sent, ensure_ascii=False)
-    limits = [body.get("max_tokens"), prices.max_completion_tokens]
-    known = [limit for limit in limits if limit is not None]
-    completion_tokens = min(known, default=_ASSUMED_COMPLETION_TOKENS)
+    completion_tokens = body.get("max_tokens", answer_limit(prices))
     return cost_usd(prices, len(text.encode("utf-8", "surrogatepass")), completion_tokens)
+
+
+def answer_limit(prices: Prices) -> int:
+    """Tokens that an answer may have where the request does not say; a budget makes it say so."""
+    return prices.max_completion_tokens or _ASSUMED_ANSWER_TOKENS
 
 
 async def fetch_prices(provider: Provider, config: PoolConfig) -> PriceTable:
@@ -101,10 +104,12 @@ def _read_model(model: Mapping[str, Any]) -> Prices | None:
     # A negative price says that it depends on where the request is sent.
     if any(not 0 <= price < math.inf for price in usd):
         return None
-    limits = [top.get("max_completion_tokens"), top.get("context_length")] if top else []
-    limits.append(model.get("context_length"))
-    most = next((limit for limit in limits if isinstance(limit, int)), None)
-    return Prices(*usd, max_completion_tokens=most)
+    top = top if isinstance(top, dict) else {}
+    listed, contexts = top.get("max_completion_tokens"), [top, model]
+    limits = [listed if isinstance(listed, int) else _ASSUMED_ANSWER_TOKENS]
+    # Endpoints refuse a limit that leaves no room for the prompt.
+    limits += [c // 2 for place in contexts if isinstance(c := place.get("context_length"), int)]
+    return Prices(*usd, max_completion_tokens=min(limits))
 
 
 def _number(text: Any) -> float:

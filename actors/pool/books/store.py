@@ -68,7 +68,7 @@ class Store:
             self.db.executescript(f"BEGIN IMMEDIATE;{tables}PRAGMA user_version={_FORMAT};COMMIT;")
 
     def _write_ahead(self) -> None:
-        """Switch the journal's mode; two processes at once may fail at it in spite of the time-out."""
+        """Switch the journal's mode, at which SQLite does not wait for other processes."""
         give_up_s = time.monotonic() + _BUSY_S
         while True:
             try:

@@ -33,25 +33,34 @@ def read_answer(raw: bytes) -> Answer | Trouble:
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
-        return _server("HTTP 200 whose body is not JSON")
+        return _server("HTTP 200 whose body is not JSON", maybe_billed=True)
     if not isinstance(body, Mapping):
-        return _server("HTTP 200 whose body is no object")
+        return _server("HTTP 200 whose body is no object", maybe_billed=True)
     usage = _mapping(body.get("usage"))
-    cost_usd = _amount(usage.get("cost"))
+    cost_usd, cost_is_stated = _amount(usage.get("cost")), usage.get("cost") is not None
+    tokens = int(_amount(usage.get("prompt_tokens"))), int(_amount(usage.get("completion_tokens")))
     found = _read_error(body["error"]) if body.get("error") else _read_choices(body.get("choices"))
     if isinstance(found, Trouble):
-        return found._replace(cost_usd=cost_usd)
+        is_told = cost_is_stated or any(tokens)
+        return found._replace(
+            cost_usd=cost_usd,
+            prompt_tokens=tokens[0],
+            completion_tokens=tokens[1],
+            cost_is_stated=cost_is_stated or not any(tokens),
+            # An error in place of choices is billed no more than any other; a model that said
+            # nothing of use may be.
+            maybe_billed=not is_told and (found.maybe_billed or not body.get("error")),
+        )
     text, refusal, finish_reason = found
     return Answer(
         text,
         refusal,
         finish_reason,
-        int(_amount(usage.get("prompt_tokens"))),
-        int(_amount(usage.get("completion_tokens"))),
+        *tokens,
         cost_usd,
         body["model"] if isinstance(body.get("model"), str) else None,
         None if refusal else _read_logprobs(body["choices"][0].get("logprobs")),
-        usage.get("cost") is not None,
+        cost_is_stated,
     )
 
 
@@ -108,8 +117,8 @@ def _read_alternatives(given: Any) -> tuple[TokenLogprob, ...]:
     )
 
 
-def _server(message: str) -> Trouble:
-    return Trouble("retry", "server", message)
+def _server(message: str, maybe_billed: bool = False) -> Trouble:
+    return Trouble("retry", "server", message, maybe_billed=maybe_billed)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

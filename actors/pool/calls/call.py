@@ -37,8 +37,8 @@ class Line(Protocol):
         """Wait before another attempt."""
         ...
 
-    async def pay_again(self) -> None:
-        """See that one more attempt can be paid for; BudgetReached where it cannot."""
+    async def pay_again(self, payload: dict[str, Any]) -> None:
+        """See that an attempt with `payload`, or a first one, can be paid for; BudgetReached."""
         ...
 
 
@@ -47,7 +47,7 @@ class Bill:
     """What a call has cost so far; right also when it ends with an exception."""
 
     cost_usd: float = 0.0
-    presumed_attempts: int = 0  # may have been billed, but nobody said so: a time-out, a lost line
+    presumed_usd: float = 0.0  # may have been billed, but nobody said so: a time-out, a lost line
 
 
 @dataclass
@@ -99,8 +99,7 @@ class Caller:
                 payload = {**question, "messages": again}
             self.counts.retries += 1
             await line.pause(self.policy.wait_s(attempt, found, self.rng))
-            if bill.cost_usd or bill.presumed_attempts:
-                await line.pay_again()
+            await line.pay_again(payload)
 
     def _count(self, found: "Fitted | Trouble", bill: Bill) -> None:
         bill.cost_usd += found.cost_usd
@@ -108,7 +107,6 @@ class Caller:
         if not isinstance(found, Trouble):
             self.reached = True
             return
-        bill.presumed_attempts += found.maybe_billed
         self.reached = self.reached or found.kind not in ("connection", "timeout")
         self.counts.rate_limited += found.kind == "rate_limited"
 

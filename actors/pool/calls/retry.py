@@ -21,6 +21,8 @@ Action = Literal["retry", "ask_again", "final", "fatal"]
 
 _FATAL = frozenset({401, 402, 403})
 _SERVER_SIDE_4XX = frozenset({409, 425})  # a lock or a replay on their side: the request is fine
+# A request was passed on, and nobody waited long enough to see what became of it.
+_GAVE_UP_WAITING = frozenset({408, 502, 504, 524})
 _RESET = "x-ratelimit-reset"
 _NO_ENDPOINT = re.compile(
     r"no endpoints found that (?:can handle the requested parameters|support)", re.IGNORECASE
@@ -36,6 +38,9 @@ class Trouble(NamedTuple):
     retry_after_s: float | None = None
     status: int | None = None
     cost_usd: float = 0.0  # billed all the same
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_is_stated: bool = True  # or there is none; where it is not, prices have to tell
     text: str = ""  # the content that did not fit, where action is ask_again
     unreachable: bool = False  # no connection was made at all
     refuses_schema: bool = False  # response_format is not taken, at least not this one
@@ -73,10 +78,11 @@ def status_trouble(status: int, error: Any, headers: Mapping[str, str], now: dat
     if status == 429:
         wait_s = reset_s(headers, error, now) if wait_s is None else wait_s
         return Trouble("retry", "rate_limited", message, wait_s, status)
+    unseen = status in _GAVE_UP_WAITING
     if status == 408:
-        return Trouble("retry", "timeout", message, wait_s, status)
+        return Trouble("retry", "timeout", message, wait_s, status, maybe_billed=unseen)
     if status >= 500 or status in _SERVER_SIDE_4XX:
-        return Trouble("retry", "server", message, wait_s, status)
+        return Trouble("retry", "server", message, wait_s, status, maybe_billed=unseen)
     refuses_schema = _refuses_schema(status, f"{error_object(error).get('param')} {message}")
     return Trouble("final", "rejected", message, status=status, refuses_schema=refuses_schema)
 
@@ -98,7 +104,9 @@ def wrapped_trouble(error: Any) -> Trouble:
     message = f"HTTP 200 with an error in it ({code}): {error_message(error)}"
     if status in _FATAL:
         return Trouble("fatal", "rejected", error_message(error), status=status)
-    return Trouble("retry", "rate_limited" if status == 429 else "server", message, status=status)
+    kind = "rate_limited" if status == 429 else "server"
+    unseen = status in _GAVE_UP_WAITING
+    return Trouble("retry", kind, message, status=status, maybe_billed=unseen)
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -14,12 +14,14 @@ from actors.pool.books.entries import (
     Broke,
     Bury,
     Close,
+    Failed,
     Member,
     Mine,
     NotRecorded,
     Open,
     Stored,
 )
+from actors.pool.books.key import answer_digest
 from actors.pool.books.ledger import Budgets, Totals
 from actors.pool.books.store import Store
 
@@ -64,7 +66,9 @@ def office() -> Iterator[Office]:
 
 
 def close(ticket: int, key: str = "k", answer: bytes | None = b"1", cost: int = 0, **fields):
-    return Close(ticket, key, answer, cost, fields.get("presumed", 0), REQUEST)
+    return Close(
+        ticket, key, answer, cost, fields.get("presumed", 0), REQUEST, fields.get("failure")
+    )
 
 
 def test_the_first_who_asks_makes_the_call_and_the_others_get_its_answer(office: Office):
@@ -199,6 +203,29 @@ def test_a_replay_asks_nobody(office: Office):
     again = member("b", replay_only=True)
     said = office.enter(again, Open(1, "k", 5), Open(2, "absent", 5))
     assert said == {1: Stored(b"1"), 2: NotRecorded()}
+
+
+def test_only_a_replay_sees_a_failure(office: Office):
+    live, replay = member("live"), member("replay", replay_only=True)
+    office.enter(live, Open(1, "k", 5), close(1, answer=None, failure=b'"bad"'))
+    assert office.enter(replay, Open(1, "k", 5)) == {1: Failed(b'"bad"')}
+    assert office.enter(live, Open(2, "k", 5)) == {2: Mine()}
+    office.enter(live, close(2, answer=None, failure=b'"worse"'))
+    assert office.enter(replay, Open(2, "k", 5)) == {2: Failed(b'"worse"')}
+    office.enter(live, Open(3, "k", 5), close(3, answer=b'"good"'))
+    assert office.enter(replay, Open(3, "k", 5)) == {3: Stored(b'"good"')}
+    assert [row.failure for row in office.store.rows()] == [None]
+
+
+def test_an_answer_that_does_not_fit_is_asked_for_again_and_replaced(office: Office):
+    a, b, misfit = member("a"), member("b"), answer_digest(b'"old"')
+    office.enter(a, Open(1, "k", 5), close(1, answer=b'"old"'))
+    assert office.enter(a, Open(2, "k", 5, misfit)) == {2: Mine()}
+    assert office.enter(b, Open(1, "k", 5, misfit), Open(2, "k", 5)) == {}
+    office.enter(a, close(2, answer=b'"new"'))
+    assert office.news(b) == {1: Stored(b'"new"'), 2: Stored(b'"new"')}
+    assert office.enter(b, Open(3, "k", 5, misfit)) == {3: Stored(b'"new"')}
+    assert office.store.answers(["k"]) == {"k": b'"new"'}
 
 
 OWNERS, KEYS, BUDGET = ["a", "b", "c"], ["k1", "k2", "k3"], 30

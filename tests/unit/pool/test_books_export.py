@@ -47,7 +47,9 @@ def test_what_is_exported_is_read(tmp_path: Path, name: str):
     assert copy.providers() == calls.providers == {"offline": OFFLINE}
     found = list(copy.rows())
     assert [row[:3] for row in found] == [row[:3] for row in ROWS]
-    assert [json.loads(row.answer) for row in found] == [json.loads(row.answer) for row in ROWS]
+    assert [json.loads(row.answer or b"") for row in found] == [
+        json.loads(row.answer or b"") for row in ROWS
+    ]
     assert export_calls(copy, str(tmp_path / "again.gz")) == (2, 0, ["offline"])
 
 
@@ -58,6 +60,21 @@ def test_the_same_calls_give_the_same_bytes(tmp_path: Path):
     assert head["answers"] == 2
     assert head["providers"]["offline"]["models"] == ["other", "rules"]
     assert first["request"] == {"model": "rules"}
+
+
+def test_failures_are_exported_and_an_answer_outweighs_them(tmp_path: Path):
+    failed = [
+        Row("aa", "offline", "rules", None, None, 9.0, b'{"kind":"invalid"}'),
+        Row("cc", "offline", "rules", None, None, 9.0, b'{"kind":"rejected"}'),
+    ]
+    path = tmp_path / "calls.gz"
+    assert export_calls(filled(":memory:", *failed), str(path)) == (0, 2, ["offline"])
+    copy = filled(":memory:", *ROWS)
+    take_calls(copy, read_calls("calls.gz", path.read_bytes()))
+    found = {row.key: (row.answer is None, row.failure) for row in copy.rows()}
+    assert found["aa"] == (False, None)
+    assert found["cc"] == (True, b'{"kind":"rejected"}')
+    assert export_calls(copy, str(tmp_path / "2.gz")) == (2, 1, ["offline"])
 
 
 def test_an_answer_that_is_stored_stays():

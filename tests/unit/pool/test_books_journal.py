@@ -59,6 +59,22 @@ def test_a_part_that_is_read_or_written_twice_changes_nothing(root: str, tmp_pat
         read.close()
 
 
+def test_a_row_that_is_replaced_while_its_part_is_written_is_written_too(root: str):
+    _, journal, clerk = machine(root)
+    clerk.turn(A, [Open(1, "k", 0), Close(1, "k", None, 0, 0, None, b'"bad"')], 1.0)
+    part = journal.next_part()
+    assert part is not None
+    clerk.turn(A, [Open(2, "k", 0), Close(2, "k", b'"good"', 0, 0)], 2.0)
+    journal.write(part)
+    journal.written(part)
+    assert machine(root)[0].failure("k") == b'"bad"'
+    journal.save()
+    for _ in range(2):
+        read, _, _ = machine(root)
+        assert read.answers(["k"]) == {"k": b'"good"'}
+        assert read.failure("k") is None
+
+
 def test_a_root_on_a_disk_needs_no_journal(tmp_path: Path):
     store, journal = open_books(str(tmp_path))
     assert journal is None

@@ -26,14 +26,14 @@ def test_no_tokenizer_can_make_a_request_dearer_than_its_bound(text: str, comple
     body = {**BODY, "messages": [{"role": "user", "content": text}], "max_tokens": 5000}
     prices = Prices(3e-6, 15e-6, 0.001, 4096)
     most_prompt_tokens = len(text.encode("utf-8", "surrogatepass"))
-    dearest = cost_usd(prices, most_prompt_tokens, min(completion_tokens, 4096))
+    dearest = cost_usd(prices, most_prompt_tokens, completion_tokens)
     assert dearest <= bound_usd(body, prices)
 
 
-def test_the_lower_of_two_limits_bounds_the_answer():
+def test_the_limit_that_is_sent_bounds_the_answer():
     prices = Prices(completion_usd=1.0, max_completion_tokens=100)
     assert bound_usd({**BODY, "max_tokens": 10}, prices) == 10
-    assert bound_usd({**BODY, "max_tokens": 1000}, prices) == 100
+    assert bound_usd({**BODY, "max_tokens": 1000}, prices) == 1000
     assert bound_usd(BODY, prices) == 100
     assert bound_usd(BODY, Prices(completion_usd=1.0)) == 16_384
     assert bound_usd(BODY, None) == 0
@@ -69,7 +69,7 @@ def test_openrouters_listing_is_read():
     }
     assert read_prices(listing) == {
         "openai/gpt-4.1-mini": Prices(4e-7, 1.6e-6, 0.0, 32768),
-        "no/limit": Prices(0.0, 0.0, 0.01, 8192),
+        "no/limit": Prices(0.0, 0.0, 0.01, 4096),
     }
 
 

@@ -115,10 +115,44 @@ def test_a_body_that_is_not_json_is_tried_again(raw: bytes):
     found = read_answer(raw)
     assert isinstance(found, Trouble)
     assert found.action == "retry"
+    assert found.maybe_billed
 
 
 def test_a_billed_failure_keeps_its_cost():
-    assert read(with_choice(finish_reason=None)).cost_usd == 0.002
+    found = read(with_choice(finish_reason=None))
+    assert (found.cost_usd, found.cost_is_stated) == (0.002, True)
+
+
+TOKENS = {"prompt_tokens": 7, "completion_tokens": 3}
+
+
+@pytest.mark.parametrize("changes", [
+    {"finish_reason": None}, {"message": {"content": ""}},
+    {"message": {"content": None}, "finish_reason": "length"},
+])  # fmt: skip
+def test_a_failure_whose_cost_nobody_states_keeps_its_tokens(changes: dict[str, Any]):
+    found = read({**with_choice(**changes), "usage": TOKENS})
+    assert isinstance(found, Trouble)
+    assert (found.prompt_tokens, found.completion_tokens) == (7, 3)
+    assert (found.cost_is_stated, found.maybe_billed) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "maybe_billed"),
+    [
+        ({**with_choice(finish_reason=None), "usage": None}, True),
+        ({"choices": []}, True),
+        ([], True),
+        ({"error": {"code": 500, "message": "late"}}, False),
+        ({"error": {"code": 429, "message": "slow down"}}, False),
+        ({"error": {"code": 504, "message": "upstream"}}, True),
+        ({"error": {"code": 504, "message": "upstream"}, "usage": {"cost": 0.0}}, False),
+    ],
+)
+def test_a_failure_without_usage_may_be_billed_unless_it_is_an_error(value, maybe_billed: bool):
+    found = read(value)
+    assert isinstance(found, Trouble)
+    assert (found.cost_is_stated, found.maybe_billed) == (True, maybe_billed)
 
 
 _JSON = st.recursive(

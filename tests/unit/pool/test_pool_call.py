@@ -61,7 +61,7 @@ def live(
         async def pause(self, wait_s: float) -> None:
             waits_s.append(wait_s)
 
-        async def pay_again(self) -> None:
+        async def pay_again(self, payload: dict[str, Any]) -> None:
             pass
 
     request = ChatRequest("k", [user("Score this.")], schema=schema, seed=1, **fields)

@@ -45,6 +45,14 @@ def test_a_status_says_what_to_do(status: int, action: str, kind: str):
 
 
 @pytest.mark.parametrize(
+    ("status", "maybe_billed"),
+    [(408, True), (502, True), (504, True), (524, True), (500, False), (503, False), (429, False)],
+)
+def test_a_proxy_that_gave_up_waiting_knows_nothing_of_the_bill(status: int, maybe_billed: bool):
+    assert status_trouble(status, BODY, {}, NOW).maybe_billed == maybe_billed
+
+
+@pytest.mark.parametrize(
     ("code", "action", "kind"),
     [
         (429, "retry", "rate_limited"),
