@@ -90,6 +90,7 @@ class Failure:
     attempts: int
     cost_usd: float
     expected: bool = False  # a refusal of what the request said may be refused
+    cached: bool = False  # told by a replay: nothing was sent
 
 
 Outcome = Completion | Failure

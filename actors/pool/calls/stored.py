@@ -49,4 +49,4 @@ def failure_to_bytes(failure: Failure) -> bytes | None:
 
 def failure_from_bytes(stored: bytes, request: ChatRequest) -> Failure:
     """The stored failure as that of `request`; nothing was paid for it this time."""
-    return Failure(key=request.key, cost_usd=0.0, **json.loads(stored))
+    return Failure(key=request.key, cost_usd=0.0, cached=True, **json.loads(stored))

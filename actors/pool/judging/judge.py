@@ -83,7 +83,7 @@ class NumberJudge:
         if isinstance(outcome, Failure):
             if not outcome.expected:
                 return replace(outcome, key=key)
-            if outcome.attempts:
+            if not outcome.cached:
                 self._refusing.add(question.asked.model)
         elif outcome.refusal:
             return by_logprobs(key, outcome, None)

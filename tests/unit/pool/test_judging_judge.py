@@ -131,7 +131,7 @@ def test_a_refusal_that_a_replay_tells_of_passes_over_no_answer_that_is_stored()
     def script(request: ChatRequest) -> Outcome | None:
         if request.key != "a/":
             return None
-        return Failure("a/", "rejected", "logprobs: not recorded", 0, 0.0, expected=True)
+        return Failure("a/", "rejected", "HTTP 400: logprobs", 1, 0.0, expected=True, cached=True)
 
     results = scored(InProcess(script=script), question("a"), question("b"), num_votes=2)
     assert {r.key: r.mode for r in results if isinstance(r, Scored)} == {
