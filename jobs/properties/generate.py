@@ -26,6 +26,8 @@ from jobs.properties.generate_calls import (
 )
 from jobs.properties.pooled import open_pool, say_estimate
 
+_ANOTHER_TRY = "Give another model= or seed=, or more max_tokens= where a reply was cut off."
+
 
 class Prompt(NamedTuple):
     """A prompt to be answered, and the subtype that it belongs to."""
@@ -93,7 +95,9 @@ async def _write(
     owners = [prompt for prompt in prompts for _ in range(config.num_examples)]
     examples = _examples(owners, rows)
     if not examples:
-        raise JobFailed(f"examples: none of {len(rows)} calls gave one: {_reasons(rows)}")
+        raise JobFailed(
+            f"examples: none of {len(rows)} calls gave one: {_reasons(rows)}. {_ANOTHER_TRY}"
+        )
     run.write_output(
         f"datasets/{run.run_id}.examples.yaml",
         {
@@ -108,10 +112,7 @@ async def _prompts(config: GenerateConfig, pool: ChatPool, records: Records) -> 
     """The first two stages: subtypes, then the prompts of every subtype at once."""
     (row,) = await ask(pool, [subtypes_request(config)], records, "subtypes")
     if row["outcome"] != "answered":
-        raise JobFailed(
-            f"subtypes: {row['outcome']}: {row['reason'].rstrip('.')}. "
-            "Give another model= or seed=, or more max_tokens= where a reply was cut off."
-        )
+        raise JobFailed(f"subtypes: {row['outcome']}: {row['reason'].rstrip('.')}. {_ANOTHER_TRY}")
     subtypes = _texts(row["value"]["subtypes"])[: config.num_subtypes]
     requests = [prompts_request(config, subtype) for subtype in subtypes]
     rows = await ask(pool, requests, records, "prompts")
@@ -122,7 +123,7 @@ async def _prompts(config: GenerateConfig, pool: ChatPool, records: Records) -> 
         for text in _texts(row["value"]["prompts"])[: config.num_prompts]
     ]
     if not prompts:
-        raise JobFailed(f"prompts: no subtype has any: {_reasons(rows)}")
+        raise JobFailed(f"prompts: no subtype has any: {_reasons(rows)}. {_ANOTHER_TRY}")
     return distinct(prompts, key=lambda prompt: prompt.text)
 
 
