@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from actors.pool.limiter.buckets import TokenBucket
 from actors.pool.limiter.limiter import Limiter
 from actors.pool.limiter.messages import Ended, Limits, Report
-from actors.pool.limiter.turnstile import Sent, Turnstile
+from actors.pool.limiter.turnstile import Permit, Turnstile
 
 MESSAGE_S = 0.002  # one way, gate to limiter
 
@@ -34,7 +34,10 @@ class Clock:
 
 @dataclass
 class Endpoint:
-    """Answers after `latency_s`; 429 at once over a rate or a number of calls in flight."""
+    """Answers after `latency_s`; 429 at once over a rate or a number of calls in flight.
+
+    `down` it answers 429 only, `overloaded` 503 only; both say Retry-After if it has one.
+    """
 
     clock: Clock
     latency_s: float
@@ -43,8 +46,10 @@ class Endpoint:
     retry_after_s: float | None = None
     refusal_s: float = 0.003  # until a 429 is back
     down: bool = False
+    overloaded: bool = False
     admitted: int = 0
     rate_limited: int = 0
+    turned_away: int = 0  # with 503
     in_flight: int = 0
     most_seen: int = 0
     bucket: TokenBucket | None = field(init=False, default=None)
@@ -55,6 +60,11 @@ class Endpoint:
             self.bucket = TokenBucket(self.per_s, burst, 0.0, burst)
 
     def ask(self, back: Callable[[Ended], None]) -> None:
+        if self.overloaded:
+            self.turned_away += 1
+            ended = Ended("server", 0, self.retry_after_s)
+            self.clock.after(self.refusal_s, lambda: back(ended))
+            return
         clear = not self.down and self.in_flight < self.most_in_flight
         if clear and (self.bucket is None or self.bucket.take(1, self.clock.now_s)):
             self.admitted += 1
@@ -73,7 +83,7 @@ class Endpoint:
 
 
 class SimulatedGate:
-    """The gate's loop on the fake clock; a 429'd call comes back after a jittered while."""
+    """The gate's loop on the fake clock; a call that fails comes back after a jittered while."""
 
     def __init__(
         self, world: "World", job: str, worker: str, limits: Limits, calls: float, tokens: int = 0
@@ -81,17 +91,15 @@ class SimulatedGate:
         self.world, self.clock = world, world.clock
         self.turnstile = Turnstile(job, worker, limits)
         self.calls, self.tokens, self.answered = calls, tokens, 0
-        self.dead = False
         self._wake_s = math.inf
         self._reporting = False
         self._next_report_s = math.inf
         self._rng = random.Random(f"{job}{worker}")
-        self._said_waiting = 0
         self.report()
 
     def pump(self) -> None:
         now_s = self.clock.now_s
-        while self.calls > 0 and not self.dead:
+        while self.calls > 0:
             wait_s = self.turnstile.wait_s(self.tokens, now_s)
             if wait_s > 0:
                 if wait_s < math.inf and now_s + wait_s < self._wake_s:
@@ -99,23 +107,22 @@ class SimulatedGate:
                     self.clock.after(wait_s, self._woken)
                 return
             self.calls -= 1
-            sent = self.turnstile.send(self.tokens, now_s)
-            self.world.endpoint.ask(lambda ended, sent=sent: self._back(sent, ended))
+            permit = self.turnstile.send(self.tokens, now_s)
+            self.world.endpoint.ask(lambda ended, permit=permit: self._back(permit, ended))
 
     def _woken(self) -> None:
         if self._wake_s <= self.clock.now_s:
             self._wake_s = math.inf
         self.pump()
 
-    def _back(self, sent: Sent, ended: Ended) -> None:
-        if self.dead:
-            return
-        self.turnstile.end(sent, ended._replace(tokens=self.tokens), self.clock.now_s)
-        if ended.outcome == "rate_limited":
-            self.clock.after(self._rng.uniform(0, 1.0), self._again)
-            self.report()
-        else:
+    def _back(self, permit: Permit, ended: Ended) -> None:
+        self.turnstile.end(permit, ended._replace(tokens=self.tokens), self.clock.now_s)
+        if ended.outcome == "ok":
             self.answered += 1
+        else:
+            self.clock.after(self._rng.uniform(0, 1.0), self._again)
+            if self.turnstile.is_urgent:
+                self.report()
         self.pump()
 
     def _again(self) -> None:
@@ -127,7 +134,7 @@ class SimulatedGate:
             self.report()
 
     def report(self) -> None:
-        if self._reporting or self.dead:
+        if self._reporting:
             return
         self._reporting = True
         waiting = min(self.calls, 1000)
@@ -141,7 +148,7 @@ class SimulatedGate:
             self._reporting = False
             self.turnstile.take(lease, self.clock.now_s)
             self.pump()
-            if self.turnstile.met_429:
+            if self.turnstile.is_urgent:
                 self.report()
                 return
             self._next_report_s = self.clock.now_s + lease.report_in_s

@@ -149,7 +149,7 @@ class Crew:
 
     def _keep_limiter(self, model: str | None) -> None:
         """Have the limiter of a model live as long as this driver does, not as a worker does."""
-        if model is not None and model not in self._limiters:
+        if model is not None and self._limiters.get(model) is None:
             provider = self._setup.provider
             name = limiter_name(provider.base_url, provider.account, model)
             self._limiters[model] = limiter_actor(name)

@@ -24,7 +24,7 @@ from actors.pool.calls.structured import InvalidAnswer
 from actors.pool.calls.transport import Transport
 from actors.pool.counts import Counts
 from actors.pool.errors import not_recorded
-from actors.pool.limiter.gate import Ended, Gate, Limits
+from actors.pool.limiter.gate import Ended, Gate, Limits, Permit
 from actors.pool.limiter.name import limiter_name
 from actors.pool.meters import call_ended
 from actors.pool.provider import Provider
@@ -111,6 +111,7 @@ class Desk:
             else:
                 failure = failure_to_bytes(outcome)
         finally:
+            line.leave()
             if answer is not None or failure is not None:
                 asked = json.dumps(body).encode()
             costs = line.bill.cost_usd, line.bill.presumed_usd
@@ -135,7 +136,7 @@ class Desk:
             if isinstance(opened, NotRecorded):
                 if request.may_refuse is not None:
                     message = f"{request.may_refuse}: not recorded"
-                    return Failure(request.key, "rejected", message, 0, 0.0, expected=True)
+                    return Failure(request.key, "rejected", message, 0, 0.0, True, cached=True)
                 raise not_recorded(self._setup.provider, model)
             if not isinstance(opened, Stored):
                 return None
@@ -189,13 +190,19 @@ class _Line:
         self._desk, self._gate, self._halt = desk, gate, halt
         self._tariff, self._key, self._tokens = tariff, key, tokens
         self._first_bound_usd = self._held_usd = bound_usd
+        self._permit: Permit | None = None
         self.bill = Bill()
 
     async def turn(self) -> None:
-        await self._gate.acquire(self._tokens)
+        self._permit = await self._gate.acquire(self._tokens)
         if self._halt.is_set:
-            self._gate.release(Ended("neutral"))
             raise asyncio.CancelledError
+
+    def leave(self, ended: Ended = _SAYS_NOTHING) -> None:
+        """Give the permit back, if there is one."""
+        if self._permit is not None:
+            self._gate.release(self._permit, ended)
+            self._permit = None
 
     async def ask(self, payload: dict[str, Any], attempt: int) -> Answer | Trouble:
         task, ended = asyncio.current_task(), _SAYS_NOTHING
@@ -210,7 +217,7 @@ class _Line:
             raise
         finally:
             self._desk.on_wire.discard(task)
-            self._gate.release(ended)
+            self.leave(ended)
         found, presumed_usd = self._tariff.charge(found, payload)
         self.bill.presumed_usd += presumed_usd
         return found

@@ -1,5 +1,6 @@
 """The limiter as a named Ray actor: reports in, leases out, gauges on the metrics endpoint."""
 
+import contextlib
 import time
 from typing import Any
 
@@ -50,12 +51,17 @@ class _Gauges:
 _Remote = ray.remote(num_cpus=0)(LimiterActor)
 
 
-def limiter_actor(name: str) -> Any:
-    """The handle of the limiter called `name`, made if there is none."""
-    return _Remote.options(
-        name=name,
-        namespace=NAMESPACE,
-        get_if_exists=True,
-        # Were it dead for good, its name would stay taken while its maker holds a handle on it.
-        max_restarts=-1,
-    ).remote(name)
+def limiter_actor(name: str) -> Any | None:
+    """The handle of the limiter called `name`, made if there is none.
+
+    None for the moment in which the name is still taken by one that is ending with its maker.
+    """
+    with contextlib.suppress(ValueError):
+        return _Remote.options(
+            name=name,
+            namespace=NAMESPACE,
+            get_if_exists=True,
+            # Were it dead for good, its name would stay taken while its maker holds a handle on it.
+            max_restarts=-1,
+        ).remote(name)
+    return None

@@ -58,7 +58,7 @@ class Adaptive:
     def recall(self, learned: Learned, now_s: float) -> None:
         """Take over what an earlier limiter knew."""
         self._learned = learned
-        self._paused_until_s = now_s + learned.paused_s
+        self.pause(learned.paused_s, now_s)
 
     def in_flight(self, most: int) -> int:
         """Calls in flight that the endpoint is trusted with, 1 to `most`."""
@@ -76,8 +76,11 @@ class Adaptive:
             return None
         return opening / _OPENING_SPREAD_S
 
-    def advance(self, in_flight: int, waiting: int, most: int, now_s: float) -> None:
-        """Time passes with so many calls in flight and waiting, in the whole cluster."""
+    def advance(self, in_flight: int, waiting: int, usable: int, most: int, now_s: float) -> None:
+        """Time passes with so many calls in flight and waiting, in the whole cluster.
+
+        `usable` of `most` are what the jobs that have calls to make could have in flight.
+        """
         if waiting or in_flight:
             if now_s - self._demand_s > _IDLE_S:
                 self._grow_idle(now_s - self._demand_s)
@@ -99,7 +102,7 @@ class Adaptive:
         if calls is not None and in_flight >= _SATURATED * limit and calls.value < most:
             calls = calls.later(elapsed_s)
         # Calls that wait with permits to spare wait for the rate.
-        if rate is not None and waiting and in_flight < limit:
+        if rate is not None and waiting and in_flight < min(limit, usable):
             rate = rate.later(elapsed_s)
         else:
             self._admissions.slack(elapsed_s)

@@ -1,10 +1,12 @@
 """Who holds what: the leases of all workers, and what is left of the limits for one of them.
 
-A worker gets its fair share, but no more than what the others' leases leave: shares move from one
-to the other at their next reports, and what a dead worker held comes back when its lease expires.
+A worker gets its fair share, but no more than what the others' leases leave, of the whole and of
+what its own job may have: shares move from one to the other at their next reports, and what a dead
+worker held comes back when its lease expires.
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from actors.pool.limiter.messages import Limits, Report
@@ -85,8 +87,15 @@ class Leases:
         return sum(each.waiting for each in self._holders.values())
 
     def most(self) -> int:
-        """The largest of the jobs' own limits on calls in flight."""
-        return max((each.limits.max_in_flight for each in self._holders.values()), default=1)
+        """The jobs' own limits on calls in flight, all together."""
+        return sum(self._caps().values()) or 1
+
+    def usable(self) -> int:
+        """What of that the jobs have calls for."""
+        calls: Counter[str] = Counter()
+        for (job, _), each in self._holders.items():
+            calls[job] += each.in_flight + each.waiting
+        return sum(min(calls[job], cap) for job, cap in self._caps().items())
 
     def strictest(self, per_minute: str) -> float | None:
         """The least that any job gives for a field of Limits, by the second."""
@@ -96,14 +105,15 @@ class Leases:
     def permits_for(self, holder: Holder, limit: int, turn: int) -> tuple[int, int]:
         """The holder's fair share of `limit`, and what of it others leave; `turn` breaks ties."""
         wants: dict[str, dict[str, float]] = {}
-        caps: dict[str, float] = {}
         for (job, worker), each in self._holders.items():
             wants.setdefault(job, {})[worker] = each.in_flight + each.waiting + 1
-            caps[job] = each.limits.max_in_flight
+        caps = self._caps()
         shares = in_whole(limit, job_shares(limit, wants, caps), turn)
-        fair = shares[self._name(holder)]
-        left = limit - sum(each.held for each in self._others(holder))
-        return fair, max(0, min(fair, left))
+        name = job, _ = self._name(holder)
+        others = [(whose, each) for whose, each in self._holders.items() if whose != name]
+        left = limit - sum(each.held for _, each in others)
+        left_to_job = caps[job] - sum(each.held for (whose, _), each in others if whose == job)
+        return shares[name], max(0, min(shares[name], left, left_to_job))
 
     def rate_for(self, holder: Holder, total: float, held: str, used: str) -> float:
         """The holder's part of a rate; `held` and `used` name the fields of Holder.
@@ -116,11 +126,12 @@ class Leases:
             want = math.inf if each.waiting else enough
             wants.setdefault(job, {})[worker] = want if each.permits else 0.0
         shares = job_shares(total, wants, dict.fromkeys(wants, math.inf))
-        left = total - sum(getattr(each, held) for each in self._others(holder))
+        others = [each for each in self._holders.values() if each is not holder]
+        left = total - sum(getattr(each, held) for each in others)
         return max(0.0, min(shares[self._name(holder)], left))
 
     def _name(self, holder: Holder) -> tuple[str, str]:
         return next(name for name, each in self._holders.items() if each is holder)
 
-    def _others(self, holder: Holder) -> list[Holder]:
-        return [each for each in self._holders.values() if each is not holder]
+    def _caps(self) -> dict[str, int]:
+        return {job: each.limits.max_in_flight for (job, _), each in self._holders.items()}

@@ -42,7 +42,8 @@ class Limiter:
         adaptive.count(report.sent, report.rate_limited, report.rate_limited - current)
         if report.server:
             adaptive.server_error(now_s)
-        adaptive.advance(self._leases.in_flight, self._leases.waiting, most, now_s)
+        usable = self._leases.usable()
+        adaptive.advance(self._leases.in_flight, self._leases.waiting, usable, most, now_s)
         if current:
             adaptive.rate_limited(self._leases.in_flight, most, now_s)
         if report.retry_after_s:
@@ -63,7 +64,6 @@ class Limiter:
             tokens_per_s,
             TTL_S,
             max(report_in_s, min(learned.paused_s, _LONGEST_REPORT_S)),
-            adaptive.in_flight(most),
             learned,
         )
 

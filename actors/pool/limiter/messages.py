@@ -59,8 +59,8 @@ class Report(NamedTuple):
     tokens: int
     rate_limited: int
     rate_limited_now: int  # those of them sent since the last cut that this gate knows of
-    retry_after_s: float  # the longest of theirs, 0 for none
     server: int
+    retry_after_s: float  # the longest that any of these said, 0 for none
     permits: int  # of the lease it still holds
     learned: Learned  # of its last lease
     leaving: bool = False  # gives its lease back
@@ -74,5 +74,4 @@ class Lease(NamedTuple):
     tokens_per_s: float | None
     ttl_s: float
     report_in_s: float
-    limit: int  # of the whole cluster, now
     learned: Learned

@@ -11,8 +11,8 @@ _TOKEN_BURST_S = 1.0
 _HOLD_S = 0.5  # after a 429 here, until the limiter has answered
 
 
-class Sent(NamedTuple):
-    """What to remember of a call in flight."""
+class Permit(NamedTuple):
+    """For one call, from when it may go until it is over."""
 
     epoch: int  # of the lease it went under
     tokens: int  # charged when it went
@@ -32,23 +32,14 @@ class Turnstile:
         self._clear()
 
     @property
-    def limit(self) -> int:
-        """Calls in flight that the cluster may have, as far as known here."""
-        return self._lease.limit if self._lease else 0
-
-    def paused_s(self, now_s: float) -> float:
-        """How long nothing will be sent, whatever the permits."""
-        return max(0.0, self._resume_s - now_s)
-
-    @property
     def has_news(self) -> bool:
         """Whether a call went or ended badly since the last report."""
         return bool(self._sent or self._rate_limited or self._server)
 
     @property
-    def met_429(self) -> bool:
-        """Whether the limiter has a 429 to hear of."""
-        return self._rate_limited > 0
+    def is_urgent(self) -> bool:
+        """Whether there is news that holds all others back too: a 429, or a Retry-After."""
+        return self._rate_limited > 0 or self._retry_after_s > 0
 
     def wait_s(self, tokens: int, now_s: float) -> float:
         """Seconds until a call may go: 0 is now, infinity is not before something else happens."""
@@ -63,7 +54,7 @@ class Turnstile:
             wait_s = max(wait_s, self._tokens.wait_s(tokens, now_s))
         return wait_s
 
-    def send(self, tokens: int, now_s: float) -> Sent:
+    def send(self, tokens: int, now_s: float) -> Permit:
         """A call goes."""
         self.in_flight += 1
         self._sent += 1
@@ -72,32 +63,34 @@ class Turnstile:
             self._requests.spend(1, now_s)
         if self._tokens is not None:
             self._tokens.spend(tokens, now_s)
-        return Sent(self._learned.epoch, tokens)
+        return Permit(self._learned.epoch, tokens)
 
-    def end(self, sent: Sent, ended: Ended, now_s: float) -> None:
+    def end(self, permit: Permit, ended: Ended, now_s: float) -> None:
         """A call is over; tokens that were estimated too low are a debt."""
         self.in_flight -= 1
         if ended.outcome != "server":  # what it used is not known: the estimate stands
-            self._spent += ended.tokens - sent.tokens
+            self._spent += ended.tokens - permit.tokens
             if self._tokens is not None:
-                self._tokens.spend(ended.tokens - sent.tokens, now_s)
+                self._tokens.spend(ended.tokens - permit.tokens, now_s)
+        hold_s = ended.retry_after_s or 0.0
+        self._retry_after_s = max(self._retry_after_s, hold_s)
         if ended.outcome == "server":
             self._server += 1
         elif ended.outcome == "rate_limited":
             self._rate_limited += 1
-            self._rate_limited_now += sent.epoch == self._learned.epoch
-            self._retry_after_s = max(self._retry_after_s, ended.retry_after_s or 0.0)
-            self._resume_s = max(self._resume_s, now_s + max(_HOLD_S, self._retry_after_s))
+            self._rate_limited_now += permit.epoch == self._learned.epoch
+            hold_s = max(hold_s, _HOLD_S)
+        self._resume_s = max(self._resume_s, now_s + hold_s)
 
-    def take_back(self, sent: Sent, now_s: float) -> None:
+    def take_back(self, permit: Permit, now_s: float) -> None:
         """A call that had its permit is not sent after all."""
         self.in_flight -= 1
         self._sent -= 1
-        self._spent -= sent.tokens
+        self._spent -= permit.tokens
         if self._requests is not None:
             self._requests.spend(-1, now_s)
         if self._tokens is not None:
-            self._tokens.spend(-sent.tokens, now_s)
+            self._tokens.spend(-permit.tokens, now_s)
 
     def report(self, waiting: int, now_s: float, leaving: bool = False) -> Report:
         """The report of now; the counts start again. Who leaves has no lease from here on."""
@@ -113,10 +106,10 @@ class Turnstile:
             self._spent,
             self._rate_limited,
             self._rate_limited_now,
-            self._retry_after_s,
             self._server,
+            self._retry_after_s,
             self._lease.permits if self._lease and now_s < self._expires_s else 0,
-            self._learned._replace(paused_s=self.paused_s(now_s)),
+            self._learned._replace(paused_s=max(0.0, self._resume_s - now_s)),
             leaving,
         )
         self._clear()
@@ -133,8 +126,8 @@ class Turnstile:
 
     def take(self, lease: Lease, now_s: float) -> None:
         """A lease came."""
-        # 429s that came while it was under way are news to the limiter: the hold goes on.
-        if not self.met_429:
+        # What came while it was under way is news to the limiter: the hold goes on.
+        if not self.is_urgent:
             self._resume_s = now_s + lease.learned.paused_s
         if lease.learned.epoch != self._learned.epoch:
             self._rate_limited_now = 0

@@ -13,7 +13,7 @@ import pytest
 import ray
 from pool_endpoint import Endpoint
 
-from actors.pool.limiter.actor import NAMESPACE, limiter_actor
+from actors.pool.limiter.actor import limiter_actor
 from actors.pool.limiter.gate import Ended, Gate, Limits
 from actors.pool.limiter.name import limiter_name, model_of
 
@@ -124,28 +124,36 @@ def test_calls_outlive_their_limiter_within_its_limit(endpoint: Endpoint, end: A
     assert traffic.most_in_flight <= 20
 
 
-def test_a_gate_outlives_a_moment_in_which_the_name_cannot_be_had(ray_cluster: None):
-    class Ended_:
-        """An actor that is dead, and whose name is taken as long as its maker knows it."""
+def test_calls_outlive_the_job_that_made_their_limiter(endpoint: Endpoint):
+    class Maker:
+        """Another job, as far as the limiter can tell: it ends with its maker."""
 
+        def __init__(self) -> None:
+            self.limiter: Any = limiter_actor(name)
+
+        def pid_of_limiter(self) -> int:
+            return ray.get(self.limiter.__ray_call__.remote(lambda _: os.getpid()))
+
+    endpoint.faults(latency_s=0.05)
     name = new_name()
-    owner: Any = ray.remote(num_cpus=0)(Ended_).options(name=name, namespace=NAMESPACE).remote()
-    pid(owner)
-    ray.kill(owner)
-    while limiter_actor(name) is not None:
-        time.sleep(0.05)
+    maker: Any = ray.remote(num_cpus=0)(Maker).remote()
+    old_pid = ray.get(maker.pid_of_limiter.remote())
 
-    async def run() -> None:
-        mine = gate(name, "job")
-        asked = asyncio.create_task(mine.acquire(0))
-        await asyncio.sleep(0.5)
-        assert not asked.done()
-        nonlocal owner
-        owner = None
-        mine.release(await asked, Ended("ok"))
-        await mine.close()
+    async def run() -> Traffic:
+        gates = [gate(name, "job", worker=worker) for worker in ("1", "2")]
+        traffic = Traffic(endpoint.url, gates, 800)
+        running = asyncio.create_task(traffic.run())
+        while sum(traffic.answered) < 200:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(kill_9, maker)
+        await running
+        assert await asyncio.to_thread(pid, limiter_actor(name)) != old_pid
+        await closed(*gates)
+        return traffic
 
-    asyncio.run(run())
+    traffic = asyncio.run(run())
+    assert sum(traffic.answered) >= 800
+    assert traffic.most_in_flight <= 20
 
 
 def test_a_dead_worker_s_permits_come_back(ray_cluster: None):
@@ -153,7 +161,7 @@ def test_a_dead_worker_s_permits_come_back(ray_cluster: None):
         """A worker that takes permits and never gives them back."""
 
         async def take(self, count: int) -> None:
-            self._gate = gate(name, "job", count, "hoarder")
+            self._gate = Gate(name, "job", "hoarder", Limits(count, None, None))
             for _ in range(count):
                 await self._gate.acquire(0)
 

@@ -18,7 +18,7 @@ def saturated(adaptive: Adaptive, from_s: float, duration_s: float) -> float:
     now_s = from_s
     while now_s < from_s + duration_s:
         now_s += STEP_S
-        adaptive.advance(adaptive.in_flight(MOST), 100, MOST, now_s)
+        adaptive.advance(adaptive.in_flight(MOST), 100, MOST, MOST, now_s)
     return now_s
 
 
@@ -40,7 +40,7 @@ def test_without_calls_that_wait_it_does_not_open():
     adaptive = Adaptive(0.0)
     before = adaptive.in_flight(MOST)
     for step in range(100):
-        adaptive.advance(before, 0, MOST, step * STEP_S)
+        adaptive.advance(before, 0, MOST, MOST, step * STEP_S)
     assert adaptive.in_flight(MOST) == before
 
 
@@ -84,6 +84,20 @@ def test_5xx_pause_growth_and_cut_nothing():
     assert adaptive.in_flight(MOST) > before
 
 
+def test_the_rate_does_not_grow_while_a_job_s_own_limit_is_what_holds_calls_back():
+    adaptive, now_s = Adaptive(0.0), 0.2
+    cut(adaptive, 0.1)
+    before = adaptive.per_s(MOST)
+    for _ in range(100):
+        now_s += STEP_S
+        adaptive.advance(50, 100, 50, MOST, now_s)
+    assert adaptive.per_s(MOST) == before
+    for _ in range(100):
+        now_s += STEP_S
+        adaptive.advance(50, 100, 150, MOST, now_s)
+    assert (adaptive.per_s(MOST) or 0.0) > (before or 0.0)
+
+
 def test_the_rate_is_measured_between_429s():
     adaptive, now_s = Adaptive(0.0), 0.3
     adaptive.count(400, 0, 0)  # a burst that says nothing of the rate
@@ -91,7 +105,7 @@ def test_the_rate_is_measured_between_429s():
     for _ in range(100):
         now_s += 0.05
         adaptive.count(2, 0, 0)
-        adaptive.advance(1, 50, MOST, now_s)
+        adaptive.advance(1, 50, MOST, MOST, now_s)
     cut(adaptive, now_s)
     assert adaptive._learned.per_s is not None
     assert adaptive._learned.per_s.height == pytest.approx(40, rel=0.02)
@@ -112,7 +126,7 @@ def test_no_storm_takes_the_last_permit_and_quiet_brings_the_rest_back(gaps):
     for gap_s in gaps:
         now_s += gap_s
         adaptive.count(1, 1, 0)
-        adaptive.advance(1, 50, MOST, now_s)
+        adaptive.advance(1, 50, MOST, MOST, now_s)
         cut(adaptive, now_s, in_flight=1)
         assert adaptive.in_flight(MOST) >= 1
         assert (adaptive.per_s(MOST) or 1.0) > 0
@@ -124,10 +138,10 @@ def test_no_storm_takes_the_last_permit_and_quiet_brings_the_rest_back(gaps):
 def test_idleness_forgets_slowly():
     def after_idle(idle_s: float) -> Adaptive:
         adaptive = Adaptive(0.0)
-        adaptive.advance(50, 10, MOST, 0.9)
+        adaptive.advance(50, 10, MOST, MOST, 0.9)
         cut(adaptive, 1.0, in_flight=50)
-        adaptive.advance(50, 10, MOST, 1.05)
-        adaptive.advance(1, 10, MOST, 1.05 + idle_s)
+        adaptive.advance(50, 10, MOST, MOST, 1.05)
+        adaptive.advance(1, 10, MOST, MOST, 1.05 + idle_s)
         return adaptive
 
     assert after_idle(20)._learned.opening is None

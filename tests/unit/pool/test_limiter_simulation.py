@@ -58,6 +58,19 @@ def test_it_opens_to_256_calls_in_a_fraction_of_a_second(workers: int):
     assert world.endpoint.most_seen == 256
 
 
+def test_two_jobs_at_their_own_limits_do_not_halve_each_other():
+    world = World(latency_s=1.0)
+    jobs = [world.job("first", most=128)]
+    world.run(3.0)
+    jobs.append(world.job("second", workers=2, most=128))
+    before = [answered(job) for job in jobs]
+    world.run(13.0)
+    assert world.endpoint.most_seen == 256
+    # The first second of the one that came late has no answers.
+    assert answered(jobs[0]) - before[0] >= 0.95 * 128 * 10
+    assert answered(jobs[1]) >= 0.85 * 128 * 10
+
+
 @pytest.mark.parametrize("most_in_flight", [10, 50])
 def test_a_limit_on_calls_in_flight_is_found_too(most_in_flight: int):
     world = World(latency_s=0.2, most_in_flight=most_in_flight)
@@ -79,6 +92,24 @@ def test_an_outage_of_429s_is_probed_gently_and_recovered_from():
     admitted = world.endpoint.admitted
     world.run(75.0)
     assert world.endpoint.admitted - admitted >= 0.90 * 100 * 10
+
+
+def test_retry_after_on_a_503_stops_all_workers_and_cuts_nothing():
+    world = World(latency_s=0.2, per_s=100)
+    world.job("first", workers=2)
+    world.job("second", workers=2)
+    world.run(8.0)
+    world.endpoint.overloaded, world.endpoint.retry_after_s = True, 3.0
+    world.run(8.1)  # in which all have heard of it
+    turned_away, admitted = world.endpoint.turned_away, world.endpoint.admitted
+    assert 0 < turned_away <= 10
+    epoch = world.limiter._adaptive.epoch
+    world.run(10.9)
+    assert (world.endpoint.turned_away, world.endpoint.admitted) == (turned_away, admitted)
+    world.endpoint.overloaded = False
+    world.run(11.5)
+    assert world.endpoint.admitted > admitted
+    assert world.limiter._adaptive.epoch == epoch
 
 
 def test_requests_and_tokens_a_minute_hold():

@@ -11,7 +11,7 @@ OK, FULL = Ended("ok"), Ended("rate_limited")
 
 def lease(permits: int = 10, epoch: int = 1, paused_s: float = 0.0, **fields) -> Lease:
     learned = NOTHING_LEARNED._replace(epoch=epoch, paused_s=paused_s)
-    made = Lease(permits, None, None, 3.0, 0.1, 50, learned)
+    made = Lease(permits, None, None, 3.0, 0.1, learned)
     return made._replace(**fields)
 
 
@@ -52,6 +52,23 @@ def test_a_lease_that_crossed_a_429_does_not_lift_the_hold():
     gate.take(lease(), 0.02)
     assert gate.wait_s(0, 0.02) > 1.9
     assert gate.report(1, 0.02).retry_after_s == 2.0
+
+
+def test_a_503_with_retry_after_stops_what_is_here_and_is_told_as_a_5xx():
+    gate = turnstile()
+    first, second = gate.send(0, 0.0), gate.send(0, 0.0)
+    gate.end(first, Ended("server"), 0.1)
+    assert not gate.is_urgent
+    assert gate.wait_s(0, 0.1) == 0
+    gate.end(second, Ended("server", 0, 2.0), 0.1)
+    assert gate.is_urgent
+    gate.take(lease(), 0.1)  # it was under way
+    assert gate.wait_s(0, 0.1) == 2.0
+    told = gate.report(1, 0.1)
+    assert (told.server, told.retry_after_s, told.rate_limited) == (2, 2.0, 0)
+    gate.take(lease(paused_s=1.9), 0.2)
+    assert gate.wait_s(0, 2.0) > 0
+    assert gate.wait_s(0, 2.2) == 0
 
 
 def test_calls_begin_evenly_spread():
