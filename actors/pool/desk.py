@@ -146,7 +146,8 @@ class Desk:
                 misfit = opened.answer
                 if self._setup.books.replay_only:
                     counts.failed += 1
-                    return Failure(request.key, "invalid", f"recorded, but {error}", 0, 0.0)
+                    message = f"recorded, but it does not fit: {error}"
+                    return Failure(request.key, "invalid", message, 0, 0.0, cached=True)
                 continue
             counts.done += 1
             counts.cached += 1
