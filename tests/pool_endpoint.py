@@ -16,8 +16,9 @@ from actors.lm.messages import user
 from actors.pool.books.at import BooksAt
 from actors.pool.calls.retry import RetryPolicy
 from actors.pool.client import ChatPool
-from actors.pool.desk import Desk, Halt, Setup
+from actors.pool.desk import Desk, Setup
 from actors.pool.endpoint.faults import FaultConfig
+from actors.pool.line import Halt
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, Outcome
 from configs.sections import PoolConfig

@@ -15,17 +15,17 @@ from actors.pool.books.charges import Tariff
 from actors.pool.books.client import Books, Broke, Failed, NotRecorded, Stored
 from actors.pool.books.key import call_key
 from actors.pool.books.prices import Prices
-from actors.pool.calls.answers import Answer
 from actors.pool.calls.body import request_body
-from actors.pool.calls.call import Bill, Caller
-from actors.pool.calls.retry import RetryPolicy, Trouble
+from actors.pool.calls.call import Caller
+from actors.pool.calls.retry import RetryPolicy
 from actors.pool.calls.stored import failure_from_bytes, failure_to_bytes, from_bytes, to_bytes
 from actors.pool.calls.structured import InvalidAnswer
 from actors.pool.calls.transport import Transport
 from actors.pool.counts import Counts
 from actors.pool.errors import not_recorded
-from actors.pool.limiter.gate import Ended, Gate, Limits, Permit
+from actors.pool.limiter.gate import Gate, Limits
 from actors.pool.limiter.name import limiter_name
+from actors.pool.line import GatedLine, Halt
 from actors.pool.meters import call_ended
 from actors.pool.provider import Provider
 from actors.pool.requests import ChatRequest, Completion, Failure, Outcome
@@ -34,7 +34,6 @@ from configs.sections import PoolConfig
 
 _BYTES_PER_TOKEN = 4  # of English; the tokens-per-minute bucket settles the difference afterwards
 _ANSWER_TOKENS = 256  # where the request sets no bound
-_SAYS_NOTHING = Ended("neutral")
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,6 @@ class Setup:
     books: BooksAt
     prices: Mapping[str, Prices]
     policy: RetryPolicy
-
-
-@dataclass(slots=True)
-class Halt:
-    """Whether a stream has ended with an error: then nothing more is sent for it."""
-
-    is_set: bool = False
 
 
 class Desk:
@@ -102,7 +94,17 @@ class Desk:
         bound = tariff.first_bound_usd(request, body)
         if (recalled := await self._recall(request, model, key, bound)) is not None:
             return recalled
-        line = _Line(self, self._gate(model), tariff, key, bound, self._tokens(body), halt)
+        line = GatedLine(
+            self._transport,
+            self._books,
+            self._gate(model),
+            tariff,
+            key,
+            bound,
+            self._tokens(body),
+            halt,
+            self.on_wire,
+        )
         answer = failure = asked = None
         try:
             outcome = await self._caller.call(request, body, line, line.bill)
@@ -173,79 +175,3 @@ class Desk:
             return 0
         said = sum(len(message["content"]) for message in body["messages"])
         return said // _BYTES_PER_TOKEN + body.get("max_tokens", _ANSWER_TOKENS)
-
-
-class _Line:
-    """The line of one call: permits before, reports after, money for what comes on top."""
-
-    def __init__(
-        self,
-        desk: Desk,
-        gate: Gate,
-        tariff: Tariff,
-        key: str,
-        bound_usd: float,
-        tokens: int,
-        halt: Halt,
-    ) -> None:
-        self._desk, self._gate, self._halt = desk, gate, halt
-        self._tariff, self._key, self._tokens = tariff, key, tokens
-        self._first_bound_usd = self._held_usd = bound_usd
-        self._permit: Permit | None = None
-        self.bill = Bill()
-
-    async def turn(self) -> None:
-        self._permit = await self._gate.acquire(self._tokens)
-        if self._halt.is_set:
-            raise asyncio.CancelledError
-
-    def leave(self, ended: Ended = _SAYS_NOTHING) -> None:
-        """Give the permit back, if there is one."""
-        if self._permit is not None:
-            self._gate.release(self._permit, ended)
-            self._permit = None
-
-    async def ask(self, payload: dict[str, Any], attempt: int) -> Answer | Trouble:
-        task, ended = asyncio.current_task(), _SAYS_NOTHING
-        self._desk.on_wire.add(task)
-        try:
-            found = await self._desk._transport.ask(self._tariff.sent(payload))
-            ended = how_it_ended(found, attempt)
-            # Before the permit goes to another call of the stream.
-            self._halt.is_set |= isinstance(found, Trouble) and found.action == "fatal"
-        except asyncio.CancelledError:
-            self.bill.presumed_usd += self._tariff.bound_usd(payload)
-            raise
-        finally:
-            self._desk.on_wire.discard(task)
-            self.leave(ended)
-        found, presumed_usd = self._tariff.charge(found, payload)
-        self.bill.presumed_usd += presumed_usd
-        return found
-
-    async def pause(self, wait_s: float) -> None:
-        if self._halt.is_set:
-            raise asyncio.CancelledError
-        await asyncio.sleep(wait_s)
-
-    async def pay_again(self, payload: dict[str, Any]) -> None:
-        bound_usd = max(self._first_bound_usd, self._tariff.bound_usd(payload))
-        so_far_usd = self.bill.cost_usd + self.bill.presumed_usd
-        if so_far_usd == 0 and bound_usd <= self._held_usd:
-            return  # the attempt before came for free, and what was held for it is enough
-        broke = await self._desk._books.again(self._key, bound_usd, so_far_usd)
-        if broke is not None:
-            raise BudgetReached(broke.message)
-        self._held_usd = bound_usd
-
-
-def how_it_ended(found: Answer | Trouble, attempt: int) -> Ended:
-    """What an attempt says to the limiter; a retry that works says nothing of what came before."""
-    if not isinstance(found, Trouble):
-        tokens = found.prompt_tokens + found.completion_tokens
-        return Ended("ok" if attempt == 1 else "neutral", tokens)
-    if found.kind == "rate_limited":
-        return Ended("rate_limited", 0, found.retry_after_s)
-    if found.kind in ("server", "timeout", "connection"):
-        return Ended("server", 0, found.retry_after_s)
-    return _SAYS_NOTHING

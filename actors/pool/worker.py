@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from actors.pool.counts import Counts
-from actors.pool.desk import Desk, Halt, Setup
+from actors.pool.desk import Desk, Setup
+from actors.pool.line import Halt
 from actors.pool.requests import ChatRequest, Outcome
 from configs.errors import JobFailed, UserError
 
