@@ -1,6 +1,8 @@
 """Bad input through the door: one clear message, exit code 2, nothing half-written."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,14 @@ from actors.lm.adapter import MANIFEST
 
 def nothing_written(storage: Path) -> bool:
     """Beside what names the run, which a corrected command replaces, and books without entries."""
-    files = [path for path in storage.rglob("*") if path.is_file()]
-    return {path.name for path in files if path.parent.name != "pool"} <= {"run.yaml", ".lock"}
+    names = {path.name for path in storage.rglob("*") if path.is_file()}
+    books = storage / "pool/calls.sqlite"
+    if books.exists():
+        with closing(sqlite3.connect(books)) as db:
+            if db.execute("SELECT count(*) FROM calls").fetchone() != (0,):
+                return False
+    allowed = {"run.yaml", ".lock", books.name, f"{books.name}-wal", f"{books.name}-shm"}
+    return names <= allowed
 
 
 @pytest.mark.parametrize(

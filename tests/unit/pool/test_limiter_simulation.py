@@ -33,7 +33,7 @@ def test_rates_that_calls_in_flight_cannot_express(per_s: int, latency_s: float)
     world.job("job", workers=2, most=1024)
     world.run(SECONDS)
     assert world.endpoint.admitted >= 0.85 * per_s * SECONDS
-    assert world.share_429 <= 0.10  # the opening alone meets a dozen
+    assert world.share_429 <= 0.09  # the opening alone meets a dozen
 
 
 @pytest.mark.parametrize("later_s", [0.0, 5.0])
