@@ -17,6 +17,7 @@ import torch
 
 from actors.lm.adapter import Adapter
 from actors.lm.base import LoadedBase, load_base
+from actors.lm.decode.batch import generate
 from actors.lm.engine import (
     BASE,
     BrokenAdapter,
@@ -27,11 +28,10 @@ from actors.lm.engine import (
     ScoreRequest,
     UnknownAdapter,
 )
-from actors.lm.generate import generate
-from actors.lm.generate_row import Row, limits_of
-from actors.lm.score import ScoreJob, check_score, score
-from actors.lm.slots import BASE_SLOT
-from actors.lm.slots_bank import SlotBank
+from actors.lm.sampling.row import Row, limits_of
+from actors.lm.scoring.score import ScoreJob, check_score, score
+from actors.lm.slots.bank import SlotBank
+from actors.lm.slots.linear import BASE_SLOT
 from configs.errors import UserError
 from configs.sections import ServerConfig
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from actors.lm.sampling import Draws, choose_tokens
+from actors.lm.sampling.choose import Draws, choose_tokens
 
 # Ties have no order, so which of them the nucleus keeps is not defined.
 LOGITS = st.lists(st.integers(-80, 80), min_size=2, max_size=12, unique=True).map(

@@ -6,10 +6,10 @@ import torch
 from actors.lm.adapter import read_adapter
 from actors.lm.base import LoadedBase
 from actors.lm.engine import BadRequest, BrokenAdapter, ScoreRequest
-from actors.lm.generate_row import limits_of
-from actors.lm.score import ScoreJob, check_score, score
-from actors.lm.slots import group_rows
-from actors.lm.slots_bank import SlotBank
+from actors.lm.sampling.row import limits_of
+from actors.lm.scoring.score import ScoreJob, check_score, score
+from actors.lm.slots.bank import SlotBank
+from actors.lm.slots.linear import group_rows
 
 
 @torch.inference_mode()

@@ -11,8 +11,8 @@ from transformers import LlamaForCausalLM
 from actors.lm.adapter import read_adapter
 from actors.lm.base import LoadedBase
 from actors.lm.engine import RefusedAdapter
-from actors.lm.slots import SlotLinear, group_rows
-from actors.lm.slots_bank import SlotBank
+from actors.lm.slots.bank import SlotBank
+from actors.lm.slots.linear import SlotLinear, group_rows
 
 SLOTS = st.lists(st.integers(0, 6), min_size=1, max_size=40)
 

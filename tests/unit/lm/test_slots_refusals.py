@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from actors.lm import slots_bank
+from actors.lm.slots import bank
 from actors.lm.adapter import Adapter, read_adapter
 from actors.lm.base import LoadedBase
 from actors.lm.engine import RefusedAdapter
-from actors.lm.slots_bank import SlotBank, check_base
+from actors.lm.slots.bank import SlotBank, check_base
 
 KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 
@@ -89,8 +89,8 @@ def test_no_tensors(base: LoadedBase, plain: Adapter) -> None:
 def test_all_names_of_the_tiny_model_are_one(
     plain: Adapter, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full = slots_bank.tiny_name()
-    monkeypatch.setattr(slots_bank, "tiny_directory", lambda: str(tmp_path))
+    full = bank.tiny_name()
+    monkeypatch.setattr(bank, "tiny_directory", lambda: str(tmp_path))
     for name in ("tiny", full, str(tmp_path)):
         check_base(replace(plain, config={"base_model_name_or_path": name}), full)
     with pytest.raises(RefusedAdapter, match="tiny-00000000"):

@@ -12,7 +12,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.base import LoadedBase
 from actors.lm.engine import BadRequest, BrokenAdapter, Limits, Sample, SampleRequest
-from actors.lm.sampling import Draws
+from actors.lm.sampling.choose import Draws
 
 # A window that starts inside a character or a word still shows the stop string whole.
 _WINDOW_SLACK_TOKENS = 8

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from actors.lm.adapter import Adapter, config_fault
 from actors.lm.engine import RefusedAdapter
-from actors.lm.slots import SlotLinear
+from actors.lm.slots.linear import SlotLinear
 
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 # Options of a LoRA config that change what it computes, beyond rank, alpha and rsLoRA.

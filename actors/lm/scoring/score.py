@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from actors.lm.decode.batch import left_padded, positions
 from actors.lm.engine import BadRequest, BrokenAdapter, Limits, Score, ScoreRequest
-from actors.lm.generate import left_padded, positions
-from actors.lm.generate_row import check_tokens
-from actors.lm.slots import group_rows
-from actors.lm.slots_bank import SlotBank
+from actors.lm.sampling.row import check_tokens
+from actors.lm.slots.bank import SlotBank
+from actors.lm.slots.linear import group_rows
 
 
 class ScoreJob(NamedTuple):

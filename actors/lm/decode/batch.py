@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from actors.lm.generate_row import Row
-from actors.lm.sampling import choose_tokens
-from actors.lm.slots import group_rows
-from actors.lm.slots_bank import SlotBank
+from actors.lm.sampling.choose import choose_tokens
+from actors.lm.sampling.row import Row
+from actors.lm.slots.bank import SlotBank
+from actors.lm.slots.linear import group_rows
 
 # Taking rows out copies the cache: worth it once a quarter of the rows would be computed in vain.
 _SPARSE_SHARE = 0.75
