@@ -78,8 +78,21 @@ class WriterConfig(PooledConfig):
 class ServerConfig(Config):
     """How the adapter server is laid out. None of it changes a result."""
 
+    engine: Literal["torch", "vllm"] = execution_option("torch", "what runs the model")
     device: Literal["auto", "cpu", "cuda"] = execution_option("auto", "where the engine runs")
     dtype: Literal["float32", "bfloat16"] = option("float32", "type of the base's weights")
-    max_adapters: int = execution_option(64, "adapters held at once", ge=1)
+    max_adapters: int = execution_option(64, "adapters in slots at once; more take turns", ge=1)
     max_batch: int = execution_option(64, "rows in one step at most", ge=1)
+    step_tokens: int = execution_option(
+        512, "tokens in one step at most; longer prompts are read in chunks", ge=16
+    )
+    cache_tokens: int = execution_option(
+        65_536, "tokens whose keys and values are held at once", ge=256
+    )
     num_replicas: int = execution_option(1, "engines side by side", ge=1)
+    max_replicas: int | None = execution_option(
+        None, "engines when many requests wait (default: num_replicas)", ge=1
+    )
+    max_queued_requests: int = execution_option(
+        4096, "requests that may wait before others are told to come later", ge=1
+    )

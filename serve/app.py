@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
 
-from actors.lm.engine import BadRequest, BrokenAdapter, UnknownAdapter
+from actors.lm.refusals import BadRequest, BrokenAdapter, UnknownAdapter
 from serve.calls import Description
 from serve.client import ask
 from serve.openai_replies import chat_reply, completion_reply, error_body, model_card

@@ -3,45 +3,80 @@
 import hashlib
 from dataclasses import dataclass, field
 
-from actors.lm.engine import Sample
 from actors.lm.messages import Message
+from actors.lm.requests import Piece, Sample
+
+Prompt = list[Message] | str | list[int]
 
 
 @dataclass(frozen=True)
 class Call:
-    """A prompt and how to complete it n times.
+    """Prompts and how to complete each of them n times.
 
-    The prompt is a conversation, a text, or token ids. Without max_tokens a completion may use
-    what the prompt leaves of the model's context.
+    A prompt is a conversation, a text, or token ids. Without max_tokens a completion may use what
+    its prompt leaves of the model's context.
     """
 
     model: str
-    prompt: list[Message] | str | list[int]
+    prompts: list[Prompt]
     max_tokens: int | None = None
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0
     stop: tuple[str, ...] = ()
     seed: int | None = None
     n: int = 1
-    token_texts: bool = False
+    logit_bias: dict[int, float] = field(default_factory=dict)
+    logprobs: int | None = None  # likeliest tokens at each place; None: no log-probabilities
+    echo: bool = False  # the prompt is part of the answer, with its log-probabilities
+    json_schema: str | None = None
 
 
 @dataclass(frozen=True)
-class Completion:
-    """A sample, and the text of each of its tokens when the call asked for them."""
+class TokenText:
+    """How a token reads: its text, and its own bytes, which may be a part of a character."""
+
+    text: str
+    raw: bytes
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One completion of one of a call's prompts."""
 
     sample: Sample
-    token_texts: list[str] = field(default_factory=list)
+    prompt_ids: list[int]
+    prompt_text: str | None = None  # with `echo`
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Completions of one call by the adapter that `model` names in full."""
+    """Completions by the adapter that `model` names in full: prompt by prompt, n of each.
+
+    `texts` has every token that a log-probability is told of, when the call asked for them.
+    """
 
     model: str
     fingerprint: str
-    prompt_tokens: int
-    completions: list[Completion]
+    choices: list[Choice]
+    texts: dict[int, TokenText] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The first thing that a stream says."""
+
+    model: str
+    fingerprint: str
+    adapter_digest: str
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What choices of a streamed call gained, and how the tokens in it read."""
+
+    pieces: list[tuple[int, Piece]]  # (index of the choice, piece)
+    texts: dict[int, TokenText] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

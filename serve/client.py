@@ -7,8 +7,8 @@ from typing import cast
 from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
-from actors.lm.engine import BASE, Sample
 from actors.lm.messages import Message
+from actors.lm.requests import BASE, Sample
 from configs.sections import SamplingConfig
 from serve.calls import Answer, Call, Refusal
 

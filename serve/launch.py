@@ -12,7 +12,7 @@ from ray.serve.handle import DeploymentHandle
 
 from actors.lm.adapter import Adapter
 from actors.lm.base import resolve_base_name
-from actors.lm.engine import RefusedAdapter
+from actors.lm.refusals import RefusedAdapter
 from actors.lm.tiny import TINY, tiny_name
 from configs.errors import UserError
 from configs.sections import ServerConfig

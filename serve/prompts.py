@@ -3,7 +3,7 @@
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.chat import prompt_ids
-from actors.lm.engine import BadRequest
+from actors.lm.refusals import BadRequest
 from serve.calls import Call
 
 

@@ -7,7 +7,8 @@ newest version. The base answers to `base` and to its own names, and nothing rep
 import re
 from collections.abc import Collection, Sequence
 
-from actors.lm.engine import BASE, RefusedAdapter, UnknownAdapter
+from actors.lm.refusals import RefusedAdapter, UnknownAdapter
+from actors.lm.requests import BASE
 
 _NAME = re.compile(r"(?P<name>[^@\s]+)(@(?P<version>[0-9]{1,9}))?")
 

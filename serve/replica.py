@@ -6,16 +6,9 @@ reach the caller wrapped in Ray's own types.
 
 from typing import Any
 
-from actors.lm.engine import (
-    BASE,
-    BadRequest,
-    BrokenAdapter,
-    Engine,
-    Limits,
-    RefusedAdapter,
-    SampleRequest,
-    UnknownAdapter,
-)
+from actors.lm.engine import Engine, Limits
+from actors.lm.refusals import BadRequest, BrokenAdapter, RefusedAdapter, UnknownAdapter
+from actors.lm.requests import BASE, SampleRequest
 from configs.errors import UserError
 from configs.sections import ServerConfig
 from serve.calls import Answer, Call, Completion, Description, Refusal, choice_seed, fingerprint

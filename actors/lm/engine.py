@@ -1,96 +1,16 @@
-"""The four verbs and the limits of an engine, and what goes in and out of them.
+"""The four verbs of an engine, and the limits of its model."""
 
-Requests carry the adapter's name; replies carry its digest. `base` is the adapter with nothing
-in it. A name that is not loaded raises UnknownAdapter: nothing falls through to base.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.adapter import Adapter
+from actors.lm.requests import Piece, Question, Sample, SampleRequest, Scores
 
-BASE = "base"
-
-
-class UnknownAdapter(Exception):
-    """No adapter of that name is loaded; `known` lists those that are."""
-
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f'Unknown adapter "{name}". Loaded: {", ".join(known)}.')
-        self.name, self.known = name, list(known)
-
-    def __reduce__(self) -> tuple[type["UnknownAdapter"], tuple[str, list[str]]]:
-        return type(self), (self.name, self.known)
-
-
-class RefusedAdapter(Exception):
-    """An adapter that this engine cannot serve: another base, unknown modules, broken tensors."""
-
-
-class BrokenAdapter(Exception):
-    """An adapter whose forward pass gives numbers that are not finite; others are unaffected."""
-
-
-class BadRequest(ValueError):
-    """A request that cannot be answered as it is asked; the message names the limit it breaks.
-
-    `field` is "prompt", another field of a request, or None where no single one is at fault.
-    """
-
-    def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.field = field
-
-
-@dataclass(frozen=True, slots=True)
-class SampleRequest:
-    """One completion to sample.
-
-    temperature 0 is greedy. A seed makes the row reproducible whatever its neighbours are.
-    Stop strings end the text before their first occurrence.
-    """
-
-    adapter: str
-    prompt_ids: Sequence[int]
-    max_tokens: int = 128
-    temperature: float = 1.0
-    top_p: float = 1.0
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A sampled completion of T tokens.
-
-    The log-probabilities are the model's own: at temperature 1, before top_p.
-    """
-
-    token_ids: list[int]  # [T], the end-of-turn token included when it was sampled
-    logprobs: list[float]  # [T]
-    text: str
-    finish_reason: Literal["stop", "length"]
-    adapter_digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreRequest:
-    """Continuations of one context to score under one adapter."""
-
-    adapter: str
-    context_ids: Sequence[int]
-    continuations: Sequence[Sequence[int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Summed log-probability of each continuation, in the order they came."""
-
-    loglikelihoods: list[float]
-    adapter_digest: str
+# Told of every piece: the position of its request among those of the call, and the piece.
+OnPiece = Callable[[int, Piece], None]
 
 
 @dataclass(frozen=True)
@@ -103,25 +23,60 @@ class Limits:
     vocabulary: int
 
 
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """How busy an engine is at the moment."""
+
+    running: int  # rows in the batch
+    waiting: int  # rows that have no place in it yet
+    cache_tokens_used: int
+    cache_tokens: int
+    prompt_tokens: int  # since the start, computed; those found in the cache are not counted
+    cached_prompt_tokens: int  # since the start, found in the cache
+    generated_tokens: int  # since the start
+
+
 class Engine(Protocol):
-    """What the adapter server runs on."""
+    """What the adapter server runs on. Its methods belong to one event loop."""
 
     @property
     def limits(self) -> Limits:
         """What requests must keep to, and the tokenizer that they are made with."""
         ...
 
+    @property
+    def max_adapters(self) -> int:
+        """How many adapters can be loaded at once, the base not counted."""
+        ...
+
     async def load(self, name: str, adapter: Adapter) -> str:
-        """Make `name` answerable and return its digest; RefusedAdapter when it cannot be."""
+        """Make `name` answerable and return its digest; RefusedAdapter when it cannot be.
+
+        A name keeps its content until it is unloaded.
+        """
 
     async def unload(self, name: str) -> None:
-        """Drop `name`; UnknownAdapter when it is not there."""
+        """Drop `name` once its last answer is given; UnknownAdapter when it is not there."""
 
-    async def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
-        """One sample per request, in the order they came."""
+    async def sample(
+        self, requests: Sequence[SampleRequest], on_piece: OnPiece | None = None
+    ) -> list[Sample]:
+        """One sample per request, in the order they came; all are checked before the first runs.
 
-    async def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
-        """One score per request, in the order they came."""
+        UnknownAdapter, BadRequest, BrokenAdapter. A call that is cancelled frees its rows.
+        """
+
+    async def score(self, adapters: Sequence[str], questions: Sequence[Question]) -> list[Scores]:
+        """What each adapter says to all the questions, in the order of the adapters."""
 
     def adapters(self) -> dict[str, str]:
         """Name -> digest of everything that can answer now, base included."""
+
+    def stats(self) -> EngineStats:
+        """How busy it is."""
+
+    def check_alive(self) -> None:
+        """RuntimeError when it can answer nothing any more and must be replaced."""
+
+    async def close(self) -> None:
+        """Give back what it holds; nothing can be asked afterwards."""

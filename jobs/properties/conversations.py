@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from actors.lm.engine import BadRequest, BrokenAdapter
 from actors.lm.messages import Conversation, assistant, user
+from actors.lm.refusals import BadRequest, BrokenAdapter
 from actors.store.records import record_key
 from configs.base import digest
 from configs.eval import EvalConfig

@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 from actors.lm.base import resolve_base_name
-from actors.lm.engine import BASE
+from actors.lm.requests import BASE
 from actors.pool.books.client import Spent
 from actors.pool.provider import Provider, open_provider
 from actors.store.records import Records

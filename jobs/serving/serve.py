@@ -6,7 +6,7 @@ import time
 
 from actors.lm.adapter import read_adapter
 from actors.lm.base import load_tokenizer
-from actors.lm.engine import BASE
+from actors.lm.requests import BASE
 from actors.store.inputs import find_input
 from actors.store.storage import Storage
 from configs.serve import ServeConfig

@@ -18,16 +18,8 @@ import torch
 from actors.lm.adapter import Adapter
 from actors.lm.base import LoadedBase, load_base
 from actors.lm.decode.batch import generate
-from actors.lm.engine import (
-    BASE,
-    BrokenAdapter,
-    RefusedAdapter,
-    Sample,
-    SampleRequest,
-    Score,
-    ScoreRequest,
-    UnknownAdapter,
-)
+from actors.lm.refusals import BrokenAdapter, RefusedAdapter, UnknownAdapter
+from actors.lm.requests import BASE, Sample, SampleRequest, Score, ScoreRequest
 from actors.lm.sampling.row import Row, limits_of
 from actors.lm.scoring.score import ScoreJob, check_score, score
 from actors.lm.slots.bank import SlotBank

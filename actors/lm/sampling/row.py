@@ -11,7 +11,9 @@ from typing import Literal
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.base import LoadedBase
-from actors.lm.engine import BadRequest, BrokenAdapter, Limits, Sample, SampleRequest
+from actors.lm.engine import Limits
+from actors.lm.refusals import BadRequest, BrokenAdapter
+from actors.lm.requests import Sample, SampleRequest
 from actors.lm.sampling.choose import Draws
 
 # A window that starts inside a character or a word still shows the stop string whole.

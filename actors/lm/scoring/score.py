@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from actors.lm.decode.batch import left_padded, positions
-from actors.lm.engine import BadRequest, BrokenAdapter, Limits, Score, ScoreRequest
+from actors.lm.engine import Limits
+from actors.lm.refusals import BadRequest, BrokenAdapter
+from actors.lm.requests import Score, ScoreRequest
 from actors.lm.sampling.row import check_tokens
 from actors.lm.slots.bank import SlotBank
 from actors.lm.slots.linear import group_rows

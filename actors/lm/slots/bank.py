@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from actors.lm.adapter import Adapter
 from actors.lm.base import LoadedBase, resolve_base_name
-from actors.lm.engine import RefusedAdapter
+from actors.lm.refusals import RefusedAdapter
 from actors.lm.slots.linear import SlotGroups, SlotLinear
 from actors.lm.slots.lora import check_modules, lora_pairs
 from actors.lm.tiny import tiny_directory, tiny_name

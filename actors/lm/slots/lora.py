@@ -12,7 +12,7 @@ from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 
 from actors.lm.adapter import Adapter, config_fault
-from actors.lm.engine import RefusedAdapter
+from actors.lm.refusals import RefusedAdapter
 from actors.lm.slots.linear import SlotLinear
 
 _KEY = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")

@@ -7,8 +7,8 @@ import pytest
 import ray.serve as ray_serve
 
 from actors.lm.adapter import Adapter
-from actors.lm.engine import BadRequest, UnknownAdapter
 from actors.lm.messages import user
+from actors.lm.refusals import BadRequest, UnknownAdapter
 from configs.errors import UserError
 from configs.sections import SamplingConfig, ServerConfig
 from serve.client import AdapterClient

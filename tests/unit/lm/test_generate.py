@@ -13,7 +13,8 @@ from transformers import LlamaForCausalLM
 from actors.lm.adapter import read_adapter
 from actors.lm.base import LoadedBase
 from actors.lm.decode.batch import generate
-from actors.lm.engine import BadRequest, BrokenAdapter, Sample, SampleRequest
+from actors.lm.refusals import BadRequest, BrokenAdapter
+from actors.lm.requests import Sample, SampleRequest
 from actors.lm.sampling.row import Row, cut_at_stop, decode, limits_of
 from actors.lm.slots.bank import SlotBank
 

@@ -5,7 +5,8 @@ import torch
 
 from actors.lm.adapter import read_adapter
 from actors.lm.base import LoadedBase
-from actors.lm.engine import BadRequest, BrokenAdapter, ScoreRequest
+from actors.lm.refusals import BadRequest, BrokenAdapter
+from actors.lm.requests import ScoreRequest
 from actors.lm.sampling.row import limits_of
 from actors.lm.scoring.score import ScoreJob, check_score, score
 from actors.lm.slots.bank import SlotBank

@@ -10,7 +10,7 @@ from transformers import LlamaForCausalLM
 
 from actors.lm.adapter import read_adapter
 from actors.lm.base import LoadedBase
-from actors.lm.engine import RefusedAdapter
+from actors.lm.refusals import RefusedAdapter
 from actors.lm.slots.bank import SlotBank
 from actors.lm.slots.linear import SlotLinear, group_rows
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from actors.lm.slots import bank
 from actors.lm.adapter import Adapter, read_adapter
 from actors.lm.base import LoadedBase
-from actors.lm.engine import RefusedAdapter
+from actors.lm.refusals import RefusedAdapter
+from actors.lm.slots import bank
 from actors.lm.slots.bank import SlotBank, check_base
 
 KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"

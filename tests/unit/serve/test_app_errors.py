@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from ray.serve.handle import DeploymentHandle
 
-from actors.lm.engine import BadRequest
+from actors.lm.refusals import BadRequest
 from serve.app import build_app
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"

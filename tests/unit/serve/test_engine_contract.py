@@ -10,14 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.lm.adapter import Adapter
-from actors.lm.engine import (
-    BadRequest,
-    Engine,
-    RefusedAdapter,
-    SampleRequest,
-    ScoreRequest,
-    UnknownAdapter,
-)
+from actors.lm.engine import Engine
+from actors.lm.refusals import BadRequest, RefusedAdapter, UnknownAdapter
+from actors.lm.requests import SampleRequest, ScoreRequest
 
 T = TypeVar("T")
 

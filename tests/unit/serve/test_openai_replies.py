@@ -1,6 +1,6 @@
 """Replies carry what OpenAI's clients read."""
 
-from actors.lm.engine import Sample
+from actors.lm.requests import Sample
 from serve.calls import Answer, Completion
 from serve.openai_replies import completion_reply
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from actors.lm.engine import BadRequest
 from actors.lm.messages import Message
+from actors.lm.refusals import BadRequest
 from serve.calls import Call, choice_seed
 from serve.openai_requests import ChatBody, CompletionBody
 from serve.prompts import encode_prompt

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.lm.engine import RefusedAdapter, UnknownAdapter
+from actors.lm.refusals import RefusedAdapter, UnknownAdapter
 from serve.registry import Registry, resolve
 
 BASE_NAMES = ["tiny", "tiny-01234567"]

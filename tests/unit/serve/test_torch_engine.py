@@ -9,7 +9,8 @@ import torch
 
 from actors.lm.adapter import Adapter
 from actors.lm.base import load_base
-from actors.lm.engine import RefusedAdapter, SampleRequest
+from actors.lm.refusals import RefusedAdapter
+from actors.lm.requests import SampleRequest
 from actors.lm.sampling.row import Row
 from serve.engines import torch as torch_engine
 from serve.engines.torch import TorchEngine
