@@ -1,9 +1,9 @@
 """The bench's arithmetic: reaches, rows, the table, the questions of a load, CPU seconds."""
 
-import os
 import subprocess
 import sys
 from collections import Counter
+from typing import Any
 
 import pytest
 from doors import job
@@ -97,21 +97,40 @@ def test_distinct_questions_are_new_to_a_warm_client():
     assert len({*asked, *(warm_question(distinct, i) for i in range(50))}) == 100
 
 
+_PARENT = """
+import subprocess, sys
+burn = [sys.executable, "-c", "sum(range(10**7)); print(flush=True); input()"]
+for _ in range(2):
+    child = subprocess.Popen(burn, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child.stdout.readline()
+    print(child.pid, flush=True)
+    input()
+    child.communicate(b"\\n")
+    print(flush=True)
+    input()
+"""
+
+
 def test_cpu_seconds_of_a_tree_count_children_alive_and_ended_but_not_those_left_out():
-    burn = "sum(range(10**7))"
-    before_s = tree_cpu_s(os.getpid())
-    subprocess.run([sys.executable, "-c", burn], check=True)
-    after_s = tree_cpu_s(os.getpid())
-    assert after_s > before_s
-    command = [sys.executable, "-c", f"{burn}; print(flush=True); input()"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        assert tree_cpu_s(child.pid) > 0
-        assert tree_cpu_s(child.pid, without=[child.pid]) == 0
-        both_s = tree_cpu_s(os.getpid())
-        child.communicate(b"\n")
-    assert both_s > after_s
+    # A tree of its own: below the test process the suite's clusters come and go.
+    command = [sys.executable, "-c", _PARENT]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, bufsize=1, **pipes) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        first = int(parent.stdout.readline())
+        alive_s, alone_s = tree_cpu_s(parent.pid), tree_cpu_s(parent.pid, without=[first])
+        assert alive_s > alone_s > 0
+        assert tree_cpu_s(first, without=[first]) == 0
+        parent.stdin.write("\n")
+        parent.stdout.readline()
+        ended_s = tree_cpu_s(parent.pid)
+        assert ended_s >= alive_s
+        parent.stdin.write("\n")
+        second = int(parent.stdout.readline())
+        assert tree_cpu_s(parent.pid) > ended_s
+        assert tree_cpu_s(parent.pid, without=[second]) < tree_cpu_s(parent.pid)
+        parent.stdin.write("\n\n")
 
 
 def test_the_first_word_names_the_bench(tmp_path):
