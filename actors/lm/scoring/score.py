@@ -1,88 +1,101 @@
-"""Log-likelihoods of continuations under many adapters in one batch."""
+"""Log-likelihoods of continuations under many adapters, a forward pass at a time."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Generator, Sequence
 
 import torch
 from torch import Tensor
 
-from actors.lm.decode.batch import left_padded, positions
 from actors.lm.engine import Limits
-from actors.lm.refusals import BadRequest, BrokenAdapter
-from actors.lm.requests import Score, ScoreRequest
-from actors.lm.sampling.row import check_tokens
+from actors.lm.refusals import BadRequest
+from actors.lm.requests import Likelihood, Question, Scores
+from actors.lm.scoring.batches import Batch, batch_of, cut
+from actors.lm.scoring.forward import logits_at_reads, tree_reach
+from actors.lm.scoring.tree import trees_of
 from actors.lm.slots.bank import SlotBank
-from actors.lm.slots.linear import group_rows
+
+_MIN_PASS_TOKENS = 2048  # a pass of fewer is mostly overhead
+_MAX_PASS_LOGITS = 2**26  # 256 MB in float32
+_UNKNOWN = Likelihood(math.nan, False)
 
 
-class ScoreJob(NamedTuple):
-    """A checked request, bound to a slot."""
-
-    request: ScoreRequest
-    slot: int
-    adapter_digest: str
-
-
-class _Line(NamedTuple):
-    job: int
-    ids: list[int]
-    continuation: int  # how many of the last ids are to be scored
-    slot: int
-
-
-def check_score(request: ScoreRequest, limits: Limits) -> None:
-    """BadRequest unless context and every continuation hold tokens and fit the model."""
-    for continuation in request.continuations:
-        if not continuation:
-            raise BadRequest("a continuation holds no tokens")
-        check_tokens(request.context_ids, len(continuation), limits)
-        check_tokens(continuation, 0, limits)
+def check_questions(questions: Sequence[Question], limits: Limits) -> None:
+    """BadRequest unless all hold tokens of the model and fit its context."""
+    for i, question in enumerate(questions):
+        if not question.context_ids:
+            raise BadRequest(f"question {i}: its context holds no tokens")
+        if not question.continuations:
+            raise BadRequest(f"question {i} has no continuations")
+        for ids in (question.context_ids, *question.continuations):
+            if not ids:
+                raise BadRequest(f"question {i}: a continuation holds no tokens")
+            if min(ids) < 0 or max(ids) >= limits.vocabulary:
+                raise BadRequest(f"question {i}: token ids must lie in 0..{limits.vocabulary - 1}")
+        context, longest = len(question.context_ids), max(map(len, question.continuations))
+        if context + longest > limits.context_tokens:
+            raise BadRequest(
+                f"question {i}: context ({context} tokens) and continuation ({longest}) exceed "
+                f"the model's context of {limits.context_tokens} tokens"
+            )
 
 
-def score(bank: SlotBank, jobs: Sequence[ScoreJob], max_batch: int) -> list[Score]:
-    """One score per job, in the order they came; BrokenAdapter when one is not finite."""
-    lines = [
-        _Line(i, [*job.request.context_ids, *continuation], len(continuation), job.slot)
-        for i, job in enumerate(jobs)
-        for continuation in job.request.continuations
+def score(
+    bank: SlotBank,
+    slots: Sequence[int],
+    digests: Sequence[str],
+    questions: Sequence[Question],
+    step_tokens: int,
+) -> Generator[None, None, list[Scores]]:
+    """What the adapters in `slots` say to checked questions: yields after every pass.
+
+    `step_tokens` bounds a pass, all adapters counted; no pass is held below 2,048.
+    """
+    adapters = sorted(set(slots))
+    sums = {slot: [[_UNKNOWN] * len(q.continuations) for q in questions] for slot in adapters}
+    for some, batch in _passes(bank, adapters, questions, max(step_tokens, _MIN_PASS_TOKENS)):
+        likelihoods = _likelihoods(logits_at_reads(bank, some, batch), batch)
+        for slot, told in zip(some, likelihoods, strict=True):
+            for (question, i), likelihood in zip(batch.continuations, told, strict=True):
+                sums[slot][question][i] = likelihood
+        yield
+    return [_scores(digest, sums[slot]) for slot, digest in zip(slots, digests, strict=True)]
+
+
+def _passes(
+    bank: SlotBank, adapters: Sequence[int], questions: Sequence[Question], max_tokens: int
+) -> Generator[tuple[Sequence[int], Batch]]:
+    """Batches and the adapters that take them together, as many of both as a pass has room for."""
+    model, reach = bank.base.model, tree_reach(bank.base.model)
+    max_reads = max(1, _MAX_PASS_LOGITS // model.config.get_text_config().vocab_size)
+    trees = [
+        tree
+        for number, question in enumerate(questions)
+        for tree in trees_of(number, question, max_tokens=max_tokens, reach=reach)
     ]
-    # Rows of like length share a batch, so that little of it is padding.
-    by_length = sorted(range(len(lines)), key=lambda i: len(lines[i].ids))
-    values = [0.0] * len(lines)
-    for start in range(0, len(lines), max_batch):
-        chosen = by_length[start : start + max_batch]
-        chosen = [chosen[i] for i in group_rows([lines[i].slot for i in chosen])[0]]
-        batch = _loglikelihoods(bank, [lines[i] for i in chosen])
-        for i, value in zip(chosen, batch, strict=True):
-            values[i] = value
-    found: list[list[float]] = [[] for _ in jobs]
-    for line, value in zip(lines, values, strict=True):
-        if not math.isfinite(value):
-            name = jobs[line.job].request.adapter
-            raise BrokenAdapter(f'"{name}" gives numbers that are not finite')
-        found[line.job].append(value)
-    return [Score(sums, job.adapter_digest) for sums, job in zip(found, jobs, strict=True)]
+    share = len(adapters)
+    for chosen in cut(trees, max_tokens // share, max_reads // share):
+        batch = batch_of(chosen, questions, model.dtype, model.device)
+        at_once = max(1, max_tokens // batch.token_ids.numel())
+        for first in range(0, len(adapters), at_once):
+            yield adapters[first : first + at_once], batch
 
 
 @torch.inference_mode()
-def _loglikelihoods(bank: SlotBank, lines: list[_Line]) -> list[float]:
-    """Summed log-probability of each line's continuation; lines in slot order."""
-    _, groups = group_rows([line.slot for line in lines])
-    model = bank.base.model
-    tokens, mask = left_padded([line.ids for line in lines], model.device)
-    tail = max(line.continuation for line in lines)
-    with bank.routed(groups):
-        output = model(
-            input_ids=tokens,
-            attention_mask=mask,
-            position_ids=positions(mask),
-            logits_to_keep=tail + 1,
-            use_cache=False,
-        )
-    logprobs: Tensor = output.logits[:, :-1].float().log_softmax(dim=-1)  # [B, tail, V]
-    targets = tokens[:, -tail:].unsqueeze(-1)
-    per_token = logprobs.gather(-1, targets).squeeze(-1).double()
-    lengths = torch.tensor([line.continuation for line in lines], device=tokens.device)
-    scored = torch.arange(tail, device=tokens.device) >= tail - lengths.unsqueeze(1)
-    return torch.where(scored, per_token, 0.0).sum(dim=1).tolist()
+def _likelihoods(logits: Tensor, batch: Batch) -> list[list[Likelihood]]:
+    """[K, R, V] -> what each of K adapters says to the batch's continuations."""
+    logprobs = logits.float().log_softmax(-1)
+    of_tokens = logprobs[:, batch.pairs, batch.predicted].double()  # [K, P]
+    missed = (logprobs.argmax(-1)[:, batch.pairs] != batch.predicted).long()
+    empty = of_tokens.new_zeros(len(logits), len(batch.continuations))
+    sums = empty.index_add(1, batch.owners, of_tokens)
+    misses = empty.long().index_add(1, batch.owners, missed)
+    return [
+        [Likelihood(*pair) for pair in zip(row, greedy, strict=True)]
+        for row, greedy in zip(sums.tolist(), (misses == 0).tolist(), strict=True)
+    ]
+
+
+def _scores(digest: str, told: list[list[Likelihood]]) -> Scores:
+    if all(math.isfinite(likelihood.logprob) for question in told for likelihood in question):
+        return Scores(digest, told)
+    return Scores(digest, [], problem="its log-likelihoods are not finite")
