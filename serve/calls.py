@@ -96,6 +96,21 @@ class Refusal:
     error: Exception
 
 
+class Overloaded(Exception):
+    """More requests wait than may; asking again makes sense after `retry_after_s`."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[type["Overloaded"], tuple[str, float]]:
+        return type(self), (str(self), self.retry_after_s)
+
+
+class Unavailable(Exception):
+    """No replica is there to answer, or the one that answered is gone."""
+
+
 def choice_seed(seed: int | None, choice: int) -> int | None:
     """Seed of the i-th of n choices. The first is the call's own, as with n=1.
 
