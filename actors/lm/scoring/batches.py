@@ -17,7 +17,7 @@ _PADDING = 0  # behind a row's last token, where none of its own looks
 class Batch:
     """B trees in rows of T tokens, the R places where the head is read, the P tokens read there.
 
-    Without positions and mask every row is a chain, as the model takes it by itself.
+    Without positions and mask all rows are chains, as the model takes them by itself.
     """
 
     token_ids: Tensor  # [B, T] int64
@@ -31,15 +31,20 @@ class Batch:
 
 
 def cut(trees: Sequence[Tree], max_tokens: int, max_reads: int) -> Iterator[list[Tree]]:
-    """Trees by their length, few enough at once that tokens, padding included, and reads fit.
+    """Trees of like length, few enough at once that tokens, padding included, and reads fit.
 
-    The longest come first: a pass that needs too much memory fails before anything is computed.
+    Chains share no batch with others: a mask that takes the place of the model's own would hide
+    its windows from them. The longest come first: a pass that needs too much memory fails early.
     """
     chosen: list[Tree] = []
     longest = reads = 0
-    for tree in sorted(trees, key=len, reverse=True):
+    for tree in sorted(trees, key=lambda tree: (tree.is_chain, len(tree)), reverse=True):
         more = len(tree.reads)
-        if chosen and ((len(chosen) + 1) * longest > max_tokens or reads + more > max_reads):
+        if chosen and (
+            (len(chosen) + 1) * longest > max_tokens
+            or reads + more > max_reads
+            or tree.is_chain != chosen[0].is_chain
+        ):
             yield chosen
             chosen, reads = [], 0
         if not chosen:
