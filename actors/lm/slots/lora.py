@@ -29,6 +29,7 @@ _REWRITES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 class LoraPair(NamedTuple):
     """One module's update: scale * b @ a."""
 
+    layer: int  # index of the decoder layer that the module is in
     a: Tensor  # [r, in]
     b: Tensor  # [out, r]
     scale: float
@@ -52,12 +53,8 @@ def lora_pairs(adapter: Adapter) -> dict[str, LoraPair]:
 
 def check_modules(model: nn.Module, pairs: dict[str, LoraPair]) -> None:
     """RefusedAdapter unless every module exists in the model, is linear and has that shape."""
-    modules = dict(model.named_modules())
     for name, pair in pairs.items():
-        module = modules.get(name)
-        linear = module.base if isinstance(module, SlotLinear) else module
-        if linear is None:
-            raise RefusedAdapter(f"the base model has no module {name}")
+        linear = _module(model, name)
         if not isinstance(linear, nn.Linear):
             kind = type(linear).__name__
             raise RefusedAdapter(f"module {name} is a {kind}; only linear layers are adapted")
@@ -67,6 +64,14 @@ def check_modules(model: nn.Module, pairs: dict[str, LoraPair]) -> None:
                 f"module {name} is {linear.in_features} -> {linear.out_features} in the base "
                 f"model, {adapted[1]} -> {adapted[0]} in the adapter"
             )
+
+
+def _module(model: nn.Module, name: str) -> nn.Module:
+    try:
+        module = model.get_submodule(name)
+    except AttributeError:
+        raise RefusedAdapter(f"the base model has no module {name}") from None
+    return module.base if isinstance(module, SlotLinear) else module
 
 
 def _check_options(config: dict[str, Any]) -> None:
@@ -99,7 +104,16 @@ def _pair(config: dict[str, Any], module: str, sides: dict[str, Tensor]) -> Lora
     if a.shape[0] != rank:
         raise RefusedAdapter(f"module {module} has rank {a.shape[0]}, its config says {rank}")
     alpha = _by_pattern(config.get("alpha_pattern"), module, config["lora_alpha"])
-    return LoraPair(a, b, alpha / (rank**0.5 if config.get("use_rslora") else rank))
+    scale = alpha / (rank**0.5 if config.get("use_rslora") else rank)
+    return LoraPair(_layer_index(module), a, b, scale)
+
+
+def _layer_index(module: str) -> int:
+    index = next((int(part) for part in module.split(".") if part.isdecimal()), None)
+    if index is None:
+        # The head, for one, sees other tokens than the layers do.
+        raise RefusedAdapter(f"module {module} is not in a decoder layer; only those are adapted")
+    return index
 
 
 def _by_pattern(patterns: dict[str, Any] | None, module: str, default: Any) -> Any:

@@ -1,110 +1,73 @@
-"""Slot layers against their definition, and a bank of slots against peft."""
+"""A bank of slots against peft, one adapter at a time."""
+
+from collections import Counter
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel
-from torch import nn
+from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
-from actors.lm.adapter import read_adapter
-from actors.lm.base import LoadedBase
+from actors.lm.adapter import Adapter, read_adapter
+from actors.lm.base import LoadedBase, load_base
 from actors.lm.refusals import RefusedAdapter
 from actors.lm.slots.bank import SlotBank
-from actors.lm.slots.linear import SlotLinear, group_rows
+from actors.lm.slots.linear import SlotLinear
 
-SLOTS = st.lists(st.integers(0, 6), min_size=1, max_size=40)
-
-
-@given(SLOTS)
-def test_groups_cover_every_row_once_and_base_comes_first(slots: list[int]) -> None:
-    order, groups = group_rows(slots)
-    assert sorted(order) == list(range(len(slots)))
-    assert groups.rows == len(slots)
-    assert list(groups.sizes) == sorted(groups.sizes)
-    laid_out = [0] * groups.base_rows
-    for slot, size in zip(groups.slots, groups.sizes, strict=True):
-        laid_out += [slot] * size
-    assert laid_out == [slots[row] for row in order]
-    assert sum(run.groups * run.rows_each for run in groups.runs) == sum(groups.sizes)
+_TOKENS = torch.randint(5, 250, (1, 9), generator=torch.Generator().manual_seed(0))
 
 
-def _filled_layer(width: int, rank: int, dtype: torch.dtype) -> SlotLinear:
-    torch.manual_seed(0)
-    linear = nn.Linear(width, 2 * width, bias=False, dtype=dtype).requires_grad_(False)
-    layer = SlotLinear(linear, capacity=7, rank=rank, dtype=dtype)
-    for slot in range(1, 7):
-        low = 1 + slot % rank
-        a, b = torch.randn(low, width, dtype=dtype), torch.randn(2 * width, low, dtype=dtype)
-        layer.fill(slot, a, b, 0.5 * slot)
-    return layer
+@pytest.fixture(scope="module")
+def full(base_directory: str, adapter_paths: dict[str, str]) -> tuple[SlotBank, list[Tensor]]:
+    """A bank with every adapter, and per slot the logits [T, V] that peft gives the tokens."""
+    bank = SlotBank(load_base(base_directory), max_adapters=8)
+    want = [_logits(LlamaForCausalLM.from_pretrained(base_directory), _TOKENS)]
+    for path in adapter_paths.values():
+        assert bank.load(read_adapter(path)) == len(want)
+        alone = LlamaForCausalLM.from_pretrained(base_directory)
+        want.append(_logits(PeftModel.from_pretrained(alone, path), _TOKENS))
+    return bank, [logits[0] for logits in want]
 
 
-def _one_by_one(layer: SlotLinear, x: torch.Tensor, slots: list[int]) -> torch.Tensor:
-    rows = [
-        layer.base(row) + layer.scale[slot] * (row @ layer.A[slot].T @ layer.B[slot].T)
-        for row, slot in zip(x, slots, strict=True)
-    ]
-    return torch.stack(rows)
-
-
-# Widths of 16 go through grouped_mm when groups are ragged, widths of 5 cannot.
 @settings(deadline=None)
-@given(slots=SLOTS, width=st.sampled_from([5, 16]), tokens=st.integers(1, 3))
-def test_layer_equals_one_row_after_another(slots: list[int], width: int, tokens: int) -> None:
-    layer = _filled_layer(width, rank=8, dtype=torch.float32)
-    order, groups = group_rows(slots)
-    x = torch.randn(len(slots), tokens, width)
-    layer.activate(groups)
-    with torch.inference_mode():
-        got = layer(x)
-    torch.testing.assert_close(got, _one_by_one(layer, x, [slots[i] for i in order]))
+@given(slots=st.lists(st.integers(0, 5), min_size=1, max_size=20))
+def test_any_mix_has_pefts_logits(full: tuple[SlotBank, list[Tensor]], slots: list[int]) -> None:
+    bank, want = full
+    tokens = _TOKENS.expand(len(slots), -1)
+    with bank.routed({slot: rows * tokens.shape[1] for slot, rows in Counter(slots).items()}):
+        got = _logits(bank.base.model, tokens)
+    torch.testing.assert_close(
+        got, torch.stack([want[slot] for slot in sorted(slots)]), atol=2e-4, rtol=1e-3
+    )
 
 
-def test_gradients_reach_input_and_slots_exactly() -> None:
-    layer = _filled_layer(16, rank=8, dtype=torch.float64)
-    slots = [0, 1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 5]
-    x = torch.randn(len(slots), 2, 16, dtype=torch.float64, requires_grad=True)
-    inputs = [x, layer.A.requires_grad_(), layer.B.requires_grad_()]
-    layer.activate(group_rows(slots)[1])
-    got = torch.autograd.grad(layer(x).square().sum(), inputs)
-    want = torch.autograd.grad(_one_by_one(layer, x, slots).square().sum(), inputs)
-    for ours, reference in zip(got, want, strict=True):
-        torch.testing.assert_close(ours, reference)
+def test_outside_of_a_routed_pass_the_model_is_the_base(
+    full: tuple[SlotBank, list[Tensor]],
+) -> None:
+    bank, want = full
+    assert torch.equal(_logits(bank.base.model, _TOKENS)[0], want[0])
+    with bank.routed({0: _TOKENS.numel()}):
+        assert torch.equal(_logits(bank.base.model, _TOKENS)[0], want[0])
 
 
-def test_resize_keeps_what_is_loaded() -> None:
-    layer = _filled_layer(16, rank=8, dtype=torch.float32)
-    x = torch.randn(4, 1, 16)
-    before = _one_by_one(layer, x, [1, 2, 3, 6])
-    layer.resize(20, 24)
-    torch.testing.assert_close(_one_by_one(layer, x, [1, 2, 3, 6]), before)
-    assert layer.A.shape == (20, 24, 16)
+def test_a_pass_over_other_tokens_or_an_empty_slot_is_an_error(
+    full: tuple[SlotBank, list[Tensor]],
+) -> None:
+    bank, _ = full
+    with bank.routed({1: 3}), pytest.raises(ValueError, match="slot layer got"):
+        _logits(bank.base.model, _TOKENS)
+    with pytest.raises(ValueError, match=r"slots \[7\] are empty"), bank.routed({7: 3}):
+        pass
 
 
-def test_rows_of_another_count_are_an_error() -> None:
-    layer = _filled_layer(16, rank=8, dtype=torch.float32)
-    layer.activate(group_rows([1, 2])[1])
-    with pytest.raises(ValueError, match="slot layer got"):
-        layer(torch.randn(3, 1, 16))
-
-
-def test_mixed_batch_has_pefts_logits(base: LoadedBase, adapter_paths: dict[str, str]) -> None:
-    bank = SlotBank(base, max_adapters=8)
-    names = ["base", *adapter_paths]
-    slots = [0] + [bank.load(read_adapter(path)) for path in adapter_paths.values()]
-    tokens = torch.randint(5, 250, (len(names), 9))
-    order, groups = group_rows(slots)
-    with torch.inference_mode(), bank.routed(groups):
-        logits = base.model(input_ids=tokens[order]).logits
-    for row, i in enumerate(order):
-        alone: nn.Module = LlamaForCausalLM.from_pretrained(base.name)
-        if names[i] != "base":
-            alone = PeftModel.from_pretrained(alone, adapter_paths[names[i]])
-        with torch.inference_mode():
-            want = alone(input_ids=tokens[i : i + 1]).logits[0]
-        torch.testing.assert_close(logits[row], want, atol=2e-4, rtol=1e-3)
+def test_the_lowest_layer_that_slots_adapt(full: tuple[SlotBank, list[Tensor]]) -> None:
+    bank, _ = full
+    everywhere, last = 1, 5
+    assert bank.lowest_layer([everywhere, last]) == 0
+    assert bank.lowest_layer([0, last]) == 1
+    assert bank.lowest_layer([0]) == 2
 
 
 def test_a_slot_writes_back_what_it_read(base: LoadedBase, adapter_paths: dict[str, str]) -> None:
@@ -131,7 +94,33 @@ def test_an_unloaded_slot_is_empty_and_used_again(
     assert bank.load(last) == slot
     key = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
     assert key not in bank.tensors(slot)
-    assert not any(layer.A[slot].any() for name, layer in _layers(base) if ".0." in name)
+    for name, layer in _layers(base):
+        in_first_layer = ".0." in name
+        assert layer.B[slot].any() != in_first_layer
+        assert layer.shrink.A[slot, :, layer.member].any() != in_first_layer
+
+
+def test_loads_and_unloads_leave_the_weights_where_they_are(
+    base: LoadedBase, adapter_paths: dict[str, str]
+) -> None:
+    bank = SlotBank(base, max_adapters=4)
+    adapters = [read_adapter(path) for path in adapter_paths.values()]
+    _load_and_unload(bank, adapters)
+    places = [layer.B.data_ptr() for _, layer in _layers(base)]
+    for _ in range(20):
+        _load_and_unload(bank, adapters)
+    assert [layer.B.data_ptr() for _, layer in _layers(base)] == places
+    assert not any(layer.B.any() or layer.shrink.A.any() for _, layer in _layers(base))
+
+
+def _load_and_unload(bank: SlotBank, adapters: list[Adapter]) -> None:
+    for adapter in adapters:
+        bank.unload(bank.load(adapter))
+
+
+def _logits(model: nn.Module, tokens: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return model(input_ids=tokens).logits
 
 
 def _layers(base: LoadedBase) -> list[tuple[str, SlotLinear]]:

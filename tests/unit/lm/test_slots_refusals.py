@@ -72,7 +72,11 @@ def test_tensors(
 
 
 def test_unknown_module_and_module_that_is_not_linear(base: LoadedBase, plain: Adapter) -> None:
-    for module, named in (("model.norm", "LlamaRMSNorm"), ("model.nothing", "no module")):
+    for module, named in (
+        ("model.layers.0.input_layernorm", "LlamaRMSNorm"),
+        ("model.layers.0.nothing", "no module"),
+        ("lm_head", "module lm_head is not in a decoder layer"),
+    ):
         pair = {
             f"base_model.model.{module}.lora_A.weight": torch.zeros(8, 32),
             f"base_model.model.{module}.lora_B.weight": torch.zeros(32, 8),
