@@ -1,117 +1,77 @@
-"""The HTTP face of the server: OpenAI's API over the replicas' handle."""
+"""The HTTP face of the server: OpenAI's API, and vLLM's routes for adapters, over a client.
 
-import time
-from typing import Any
+A body is parsed once and a reply dumped once; everything between them is the client's.
+"""
 
-from fastapi import FastAPI, Request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
-from actors.lm.refusals import BadRequest, BrokenAdapter, UnknownAdapter
-from serve.calls import Description
-from serve.client import ask
-from serve.openai_replies import chat_reply, completion_reply, error_body, model_card
-from serve.openai_requests import ChatBody, CompletionBody
-from serve.registry import resolve
+from actors.lm.refusals import BadRequest, BrokenAdapter, RefusedAdapter, UnknownAdapter
+from serve.calls import Overloaded, Unavailable
+from serve.openai.answers import CHAT, COMPLETIONS, add_answers
+from serve.openai.errors import Refused, told
+from serve.openai.keys import KeyCheck, Keys
+from serve.openai.limits import BodyLimit
+from serve.openai.metrics import Metrics
+from serve.openai.models import LOAD, MODELS, TOKENIZE, UNLOAD, add_models
+from serve.openai.signs import HEALTH, METRICS, add_signs
 
-_BAD, _CHAT = "invalid_request_error", "/v1/chat/completions"
+if TYPE_CHECKING:
+    from serve.client import ServerClient
+
+_ROUTES = (CHAT, COMPLETIONS, MODELS, LOAD, UNLOAD, TOKENIZE, HEALTH, METRICS)
+_ERRORS = (
+    RequestValidationError,
+    HTTPException,
+    Refused,
+    UnknownAdapter,
+    BadRequest,
+    RefusedAdapter,
+    BrokenAdapter,
+    Overloaded,
+    Unavailable,
+    Exception,  # Starlette raises it again after the answer: the server's log has the trace
+)
 
 
-def build_app(handle: DeploymentHandle) -> FastAPI:
-    """The routes, and every error in OpenAI's shape."""
-    app, started = FastAPI(title="hothouse", docs_url=None, redoc_url=None), int(time.time())
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(UnknownAdapter, _unknown)
-    app.add_exception_handler(BadRequest, _bad)
-    app.add_exception_handler(BrokenAdapter, _broken)
-    app.add_exception_handler(Exception, _failed)
+@dataclass(frozen=True)
+class Door:
+    """Who may come in, and with how much."""
 
-    async def describe() -> Description:
-        return await handle.describe.remote()
+    keys: Keys
+    max_body_bytes: int
 
-    def card(described: Description, name: str) -> dict[str, Any]:
-        return model_card(name, described.adapters[name], described.base_name, started)
 
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        described = await describe()
-        data = [card(described, name) for name in described.adapters]
-        return {"object": "list", "data": data}
-
-    @app.get("/v1/models/{name:path}")
-    async def model(name: str) -> dict[str, Any]:
-        described = await describe()
-        found = resolve(name, list(described.adapters), described.base_names)
-        return card(described, found)
-
-    @app.post(_CHAT)
-    async def chat(body: ChatBody) -> dict[str, Any]:
-        return chat_reply(await ask(handle, body.call()), logprobs=body.logprobs)
-
-    @app.post("/v1/completions")
-    async def completions(body: CompletionBody) -> dict[str, Any]:
-        answer = await ask(handle, body.call())
-        return completion_reply(answer, logprobs=body.logprobs is not None)
-
+def build_app(client: "ServerClient", door: Door) -> FastAPI:
+    """The routes behind their layers, and every error in OpenAI's shape."""
+    app = FastAPI(title="hothouse", docs_url=None, redoc_url=None, redirect_slashes=False)
+    metrics = Metrics(_ROUTES)
+    app.add_middleware(BodyLimit, max_bytes=door.max_body_bytes)
+    app.add_middleware(KeyCheck, keys=door.keys)
+    app.add_middleware(metrics.layer)  # the last one added is the first one passed
+    for kind in _ERRORS:
+        app.add_exception_handler(kind, _failed)
+    add_answers(app, client)
+    add_models(app, client)
+    add_signs(app, client, metrics)
     return app
 
 
-async def _invalid(_: Request, error: Any) -> JSONResponse:
-    first = error.errors()[0]
-    # List positions and inner fields follow the field.
-    field = str(first["loc"][1]) if len(first["loc"]) > 1 else "body"
-    if first["type"] == "extra_forbidden" and len(first["loc"]) == 2:
-        text = f'Field "{field}" is not supported.'
-    elif first["type"] == "json_invalid":
-        field, text = "body", "The body is not valid JSON."
-    else:
-        place = ".".join(str(part) for part in first["loc"][1:]) or "body"
-        text = f'Field "{place}": {first["msg"].removeprefix("Value error, ")}.'
-    return _answer(400, text, param=field)
-
-
-async def _http(_: Request, error: Any) -> JSONResponse:
-    return _answer(error.status_code, f"{error.detail}.")
-
-
-async def _unknown(_: Request, error: Any) -> JSONResponse:
-    return _answer(404, str(error), param="model", code="model_not_found")
-
-
-async def _bad(request: Request, error: Any) -> JSONResponse:
-    is_chat = request.url.path.endswith(_CHAT)
-    field = "messages" if is_chat and error.field == "prompt" else error.field
-    return _answer(400, f"{error}.", param=field)
-
-
-async def _broken(_: Request, error: Any) -> JSONResponse:
-    return _answer(500, f"{error}.", kind="broken_adapter", param="model")
-
-
-async def _failed(_: Request, error: Any) -> JSONResponse:
-    # Starlette raises it again after this answer, so the server's log has the trace.
-    text = f"The server failed on this request ({type(error).__name__}); its log says why."
-    return _answer(500, text, kind="server_error")
-
-
-def _answer(
-    status: int, text: str, *, kind: str = _BAD, param: str | None = None, code: str | None = None
-) -> JSONResponse:
-    return JSONResponse(error_body(text, kind, param=param, code=code), status_code=status)
+async def _failed(request: Request, error: Exception) -> Response:
+    return told(error, chat=request.url.path.endswith(CHAT)).response()
 
 
 class Ingress:
     """The deployment that Serve's HTTP proxy talks to; it builds its app where it runs."""
 
-    def __init__(self, replicas: DeploymentHandle) -> None:
-        self._replicas = replicas
+    def __init__(self, client: "ServerClient", door: Door) -> None:
+        self._client, self._door = client, door
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_app(self._replicas)
+        return build_app(self._client, self._door)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from actors.lm.requests import TokenLogprob
 from serve.calls import TokenText
-from serve.openai.shapes import Alternative, ChatLogprobs, CompletionLogprobs
+from serve.openai.shapes import Alternative, ChatLogprobs, ChatToken, CompletionLogprobs
 
 Texts = Mapping[int, TokenText]
 
@@ -14,7 +14,7 @@ def chat_logprobs(
     token_ids: Sequence[int], told: Sequence[TokenLogprob], texts: Texts
 ) -> ChatLogprobs:
     """Of T sampled tokens."""
-    content = [
+    content: list[ChatToken] = [
         {
             **_alternative(texts[token], one.logprob),
             "top_logprobs": [
@@ -50,9 +50,9 @@ class CompletionTokens:
             self._characters += len(self._decoder.decode(texts[token].raw))
         return {
             "tokens": [_key(texts[token]) for token in token_ids],
-            "token_logprobs": [one and one.logprob for one in told],
+            "token_logprobs": [None if one is None else one.logprob for one in told],
             "top_logprobs": [
-                one and _likeliest(token, one, texts)
+                None if one is None else _likeliest(token, one, texts)
                 for token, one in zip(token_ids, told, strict=True)
             ],
             "text_offset": offsets,

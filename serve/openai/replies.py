@@ -1,8 +1,11 @@
 """OpenAI's replies, from a replica's answers."""
 
+import json
 import time
 import uuid
 from typing import Any
+
+from starlette.responses import Response
 
 from serve.calls import Answer, Call, Choice, Description
 from serve.openai.logprobs import CompletionTokens, chat_logprobs
@@ -12,6 +15,7 @@ from serve.openai.shapes import (
     CompletionChoice,
     CompletionLogprobs,
     CompletionReply,
+    Head,
     ModelCard,
     Usage,
 )
@@ -57,6 +61,12 @@ def completion_reply(call: Call, answer: Answer) -> CompletionReply:
     }
 
 
+def as_json(reply: Any) -> Response:
+    """A reply as it is sent. Built by us, it needs no checking on its way out."""
+    content = json.dumps(reply, separators=(",", ":"), allow_nan=False)
+    return Response(content, media_type="application/json")
+
+
 def model_card(described: Description, name: str, started: int) -> ModelCard:
     """One entry of `/v1/models`."""
     return {
@@ -70,8 +80,8 @@ def model_card(described: Description, name: str, started: int) -> ModelCard:
     }
 
 
-def head(prefix: str, model: str, fingerprint: str, digest: str) -> dict[str, Any]:
-    """What every reply of a model says, and every part of a stream."""
+def head(prefix: str, model: str, fingerprint: str, digest: str) -> Head:
+    """Under a new id, made now."""
     return {
         "id": f"{prefix}-{uuid.uuid4().hex}",
         "created": int(time.time()),

@@ -76,25 +76,28 @@ class Usage(TypedDict):
     total_tokens: int
 
 
-class _Reply(TypedDict):
+class Head(TypedDict):
+    """What every reply of a model says, and every part of a stream."""
+
     id: str
     created: int
     model: str
     system_fingerprint: str
     adapter_digest: str
-    usage: Usage
 
 
-class ChatReply(_Reply):
+class ChatReply(Head):
     """`chat.completion`."""
 
+    usage: Usage
     object: Literal["chat.completion"]
     choices: list[ChatChoice]
 
 
-class CompletionReply(_Reply):
+class CompletionReply(Head):
     """`text_completion`."""
 
+    usage: Usage
     object: Literal["text_completion"]
     choices: list[CompletionChoice]
 
@@ -161,3 +164,9 @@ class ErrorReply(TypedDict):
     """Every error."""
 
     error: Problem
+
+
+ERRORS: dict[int | str, dict[str, type]] = {
+    "4XX": {"model": ErrorReply},
+    "5XX": {"model": ErrorReply},
+}
