@@ -8,7 +8,8 @@ are read and written through fsspec: the storage root may be an object store.
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import fsspec
@@ -58,10 +59,14 @@ class Adapter:
         """The base model that the adapter was trained on."""
         return self.config["base_model_name_or_path"]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Hex SHA-256 over the determining config and every tensor's name, type, shape, bytes."""
         return adapter_digest(self.config, self.tensors)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the digest: who receives an adapter computes it from what arrived."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def adapter_digest(config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
@@ -73,7 +78,7 @@ def adapter_digest(config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> 
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         sha.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
-        sha.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+        sha.update(tensor.flatten().view(torch.uint8).numpy().data)
     return sha.hexdigest()
 
 

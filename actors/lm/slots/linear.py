@@ -71,7 +71,8 @@ class SlotLinear(nn.Module):
         """Put one adapter's weights, a [r', in] and b [out, r'], into an empty slot."""
         rank = a.shape[0]
         self.shrink.A[slot, :, self.member, :rank] = a.T
-        self.B[slot, :rank] = b.T * scale
+        exact = torch.promote_types(b.dtype, self.B.dtype)  # scaled before it is rounded
+        self.B[slot, :rank] = b.T.to(exact) * scale
 
     @torch.no_grad()
     def clear(self, slot: int) -> None:

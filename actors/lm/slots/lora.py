@@ -4,10 +4,10 @@ Everything that peft would compute and a slot would not is refused by its option
 adapter is served as it was trained or not at all.
 """
 
+import math
 import re
 from typing import Any, NamedTuple
 
-import torch
 from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 
@@ -43,7 +43,9 @@ def lora_pairs(adapter: Adapter) -> dict[str, LoraPair]:
         match = _KEY.fullmatch(key)
         if match is None:
             raise RefusedAdapter(f"tensor {key} is not a LoRA weight of a linear layer")
-        if not torch.isfinite(tensor).all():
+        if not tensor.is_floating_point():
+            raise RefusedAdapter(f"tensor {key} holds {tensor.dtype}, not floating-point numbers")
+        if not _is_finite(tensor):
             raise RefusedAdapter(f"tensor {key} holds values that are not finite")
         sides.setdefault(match["module"], {})[match["side"]] = tensor
     if not sides:
@@ -72,6 +74,12 @@ def _module(model: nn.Module, name: str) -> nn.Module:
     except AttributeError:
         raise RefusedAdapter(f"the base model has no module {name}") from None
     return module.base if isinstance(module, SlotLinear) else module
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # A NaN is both extremes; of eight-bit floats torch knows none, so all are widened.
+    extremes = tensor.float().aminmax() if tensor.numel() else ()
+    return all(math.isfinite(extreme) for extreme in extremes)
 
 
 def _check_options(config: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Adapter directories that are damaged or were changed are the user's error."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from actors.lm.adapter import CONFIG, TENSORS, Manifest, read_adapter, write_adapter
+from actors.lm.adapter import CONFIG, TENSORS, Manifest, adapter_digest, read_adapter, write_adapter
 from configs.errors import UserError
 
 
@@ -68,3 +69,11 @@ def test_tensors_changed_after_training_are_refused(folder: Path) -> None:
     save_file(changed, folder / TENSORS)
     with pytest.raises(UserError, match="do not match its manifest's digest"):
         read_adapter(str(folder))
+
+
+def test_a_sent_adapter_has_the_digest_of_what_arrived(folder: Path) -> None:
+    sent = read_adapter(str(folder))
+    assert sent.digest == adapter_digest(sent.config, sent.tensors)
+    arrived = pickle.loads(pickle.dumps(sent))
+    next(iter(arrived.tensors.values())).add_(1)
+    assert arrived.digest == adapter_digest(arrived.config, arrived.tensors) != sent.digest

@@ -113,9 +113,10 @@ def test_gradients_reach_input_and_slots_exactly() -> None:
     inputs = [x, layers[0].shrink.A.requires_grad_()]
     inputs += [layer.B.requires_grad_() for layer in layers]
     _routed(layers, slots)
-    got = torch.autograd.grad(sum(layer(x).square().sum() for layer in layers), inputs)
-    losses = [_one_by_one(layer, x, slots).square().sum() for layer in layers]
-    want = torch.autograd.grad(sum(losses), inputs)
+    got = torch.autograd.grad([layer(x).square().sum() for layer in layers], inputs)
+    want = torch.autograd.grad(
+        [_one_by_one(layer, x, slots).square().sum() for layer in layers], inputs
+    )
     for ours, reference in zip(got, want, strict=True):
         torch.testing.assert_close(ours, reference)
 
@@ -144,3 +145,11 @@ def test_more_runs_than_a_few_equal_few_ones(dtype: torch.dtype) -> None:
             parts.append(layer(x[[s == slot for s in slots]]))
         _routed([layer], slots)
         torch.testing.assert_close(layer(x), torch.cat(parts))
+
+
+def test_a_scale_is_applied_before_rounding() -> None:
+    """A bfloat16 adapter in a float32 base gives what peft gives: float32 all the way."""
+    layer = _filled_siblings(16)[0]
+    a, b = torch.randn(8, 16).bfloat16(), torch.randn(32, 8).bfloat16()
+    layer.fill(7, a, b, 1 / 3)
+    assert torch.equal(layer.B[7], b.float().T * (1 / 3))

@@ -55,7 +55,10 @@ def test_options(base: LoadedBase, plain: Adapter, option: dict[str, Any], named
 @pytest.mark.parametrize(
     ("key", "tensor", "named"),
     [
-        (KEY, torch.full((8, 32), float("nan")), "not finite"),
+        (KEY, torch.zeros(8, 32).index_fill(1, torch.tensor(3), float("nan")), "not finite"),
+        (KEY, torch.zeros(8, 32).index_fill(1, torch.tensor(3), -float("inf")), "not finite"),
+        (KEY, torch.zeros(8, 32, dtype=torch.int64), "holds torch.int64"),
+        (KEY, torch.zeros(8, 0), "0 -> 32 in the adapter"),
         (KEY, torch.zeros(8, 16), "32 -> 32 in the base model, 16 -> 32 in the adapter"),
         (KEY, torch.zeros(5, 32), "do not fit"),
         (KEY, None, "lora_B but not its partner"),
