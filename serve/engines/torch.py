@@ -1,75 +1,68 @@
-"""The torch engine: adapter slots, one model thread, rows of all callers in shared batches.
+"""The torch engine: adapter slots, one model thread, rows of all callers in shared steps.
 
-Runs wherever torch does. Callers live on the event loop; the model lives in one worker thread,
-which is the only one that touches the slots.
+Runs wherever torch does. Callers live on the event loop, the model in its thread.
 """
 
 import asyncio
 import os
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 import torch
 
 from actors.lm.adapter import Adapter
 from actors.lm.base import LoadedBase, load_base
-from actors.lm.decode.batch import generate
-from actors.lm.refusals import BrokenAdapter, RefusedAdapter, UnknownAdapter
-from actors.lm.requests import BASE, Sample, SampleRequest, Score, ScoreRequest
-from actors.lm.sampling.row import Row, limits_of
-from actors.lm.scoring.score import ScoreJob, check_score, score
+from actors.lm.decode.stepper import Stepper
+from actors.lm.engine import EngineStats, OnPiece
+from actors.lm.refusals import RefusedAdapter, UnknownAdapter
+from actors.lm.requests import BASE, Question, Sample, SampleRequest, Scores
+from actors.lm.sampling.limits import limits_of
+from actors.lm.sampling.row import Row
+from actors.lm.scoring.score import check_questions, score
 from actors.lm.slots.bank import SlotBank
-from actors.lm.slots.linear import BASE_SLOT
+from actors.lm.slots.routing import BASE_SLOT
 from configs.errors import UserError
 from configs.sections import ServerConfig
-
-# Callers that start together should share the first batch, not wait behind a batch of one.
-_GATHERING_S = 0.01
-
-T = TypeVar("T")
+from serve.engines.torch_thread import ModelThread, Ticket
 
 
 @dataclass
 class _Loaded:
     slot: int
     digest: str
-    in_use: set["asyncio.Future[object]"] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    row: Row
-    answer: "asyncio.Future[Sample]"
+    calls: set["asyncio.Future[None]"] = field(default_factory=set)  # that use it
 
 
 class TorchEngine:
-    """`Engine` on plain torch. `threads` is the model thread's share of the cores."""
+    """`Engine` on plain torch."""
 
     def __init__(
-        self, base: LoadedBase, *, max_adapters: int, max_batch: int, threads: int
-    ) -> None:
-        self.limits = limits_of(base)
-        self._bank, self._max_batch = SlotBank(base, max_adapters), max_batch
-        self._loaded = {BASE: _Loaded(BASE_SLOT, base.digest)}
-        self._waiting: deque[_Waiting] = deque()
-        self._batches: asyncio.Task[None] | None = None
-        self._loading = asyncio.Lock()
-        # OpenMP's thread count belongs to the thread that sets it.
-        self._thread = ThreadPoolExecutor(
-            1, "model", initializer=torch.set_num_threads, initargs=(threads,)
+        self, base: LoadedBase, *, max_adapters: int, max_batch: int, step_tokens: int,
+        cache_tokens: int, threads: int,
+    ) -> None:  # fmt: skip
+        """UserError when the base cannot be run step by step; `ServerConfig` says what each is.
+
+        `threads` is the model thread's share of the cores.
+        """
+        self.limits, self.max_adapters = limits_of(base), max_adapters
+        self._bank, self._step_tokens = SlotBank(base, max_adapters), step_tokens
+        self._stepper = Stepper(
+            self._bank, cache_tokens=cache_tokens, step_tokens=step_tokens, max_rows=max_batch
         )
+        self._loaded = {BASE: _Loaded(BASE_SLOT, base.digest)}
+        self._loading = asyncio.Lock()
+        self._unloading: set[asyncio.Task[None]] = set()
+        self._thread = ModelThread(self._stepper, threads)
 
     async def load(self, name: str, adapter: Adapter) -> str:
         """Put an adapter into a slot; a name keeps its content until it is unloaded."""
-        digest = adapter.digest
+        digest = await asyncio.to_thread(lambda: adapter.digest)
         async with self._loading:
             known = self._loaded.get(name)
             if known is None:
-                slot = await self._in_thread(partial(self._bank.load, adapter))
+                slot = await self._thread.call(partial(self._bank.load, adapter))
                 self._loaded[name] = _Loaded(slot, digest)
             elif known.digest != digest:
                 raise RefusedAdapter(f'"{name}" is already loaded with another content')
@@ -81,93 +74,102 @@ class TorchEngine:
             raise RefusedAdapter("the base cannot be unloaded")
         loaded = self._find(name)
         del self._loaded[name]
-        if loaded.in_use:
-            await asyncio.wait(loaded.in_use)
-        await self._in_thread(partial(self._bank.unload, loaded.slot))
+        # A caller that no longer waits for it must not leave a slot taken for ever.
+        task = asyncio.create_task(self._free(loaded))
+        self._unloading.add(task)
+        task.add_done_callback(self._unloading.discard)
+        await asyncio.shield(task)
 
-    async def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
+    async def sample(
+        self, requests: Sequence[SampleRequest], on_piece: OnPiece | None = None
+    ) -> list[Sample]:
         """One sample per request. All are checked before the first is computed."""
         found = [self._find(request.adapter) for request in requests]
-        rows = [
-            Row(request, slot=one.slot, adapter_digest=one.digest, limits=self.limits)
-            for request, one in zip(requests, found, strict=True)
-        ]
-        answers: list[asyncio.Future[Sample]] = []
-        for row, one in zip(rows, found, strict=True):
-            answer: asyncio.Future[Sample] = asyncio.get_running_loop().create_future()
-            answer.add_done_callback(partial(_abandon, row))
-            self._waiting.append(_Waiting(row, _held(one, answer)))
-            answers.append(answer)
-        if self._waiting and (self._batches is None or self._batches.done()):
-            self._batches = asyncio.create_task(self._run_batches())
-        return await asyncio.gather(*answers)
+        with _in_use(found):
+            rows = [await self._row(r, one) for r, one in zip(requests, found, strict=True)]
+            tickets = [self._ticket(i, row, on_piece) for i, row in enumerate(rows)]
+            answers = [ticket.answer for ticket in tickets]
+            self._thread.submit(tickets)
+            try:
+                return await asyncio.gather(*answers)
+            finally:
+                for answer in answers:  # one that failed leaves nobody to want the others
+                    answer.cancel()
 
-    async def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
-        """One score per request, computed in one batch of this call's own."""
-        jobs, found = [], [self._find(request.adapter) for request in requests]
-        for request, one in zip(requests, found, strict=True):
-            check_score(request, self.limits)
-            jobs.append(ScoreJob(request, one.slot, one.digest))
-        work = self._in_thread(partial(score, self._bank, jobs, self._max_batch))
-        for one in found:
-            _held(one, work)
-        return await work
+    async def score(self, adapters: Sequence[str], questions: Sequence[Question]) -> list[Scores]:
+        """What each adapter says to all the questions, in passes of their own."""
+        found = [self._find(name) for name in adapters]
+        check_questions(questions, self.limits)
+        slots, digests = [one.slot for one in found], [one.digest for one in found]
+        with _in_use(found):
+            return await self._thread.score(
+                score(self._bank, slots, digests, questions, self._step_tokens)
+            )
 
     def adapters(self) -> dict[str, str]:
         """Name -> digest of everything that can answer now."""
         return {name: loaded.digest for name, loaded in self._loaded.items()}
+
+    def stats(self) -> EngineStats:
+        """How busy it was after its last step."""
+        return self._thread.stats
+
+    def check_alive(self) -> None:
+        """RuntimeError when the model's thread has ended or does not come back."""
+        self._thread.check_alive()
+
+    async def close(self) -> None:
+        """End the model's thread; calls that wait fail with a RuntimeError."""
+        await asyncio.to_thread(self._thread.close)
 
     def _find(self, name: str) -> _Loaded:
         if name not in self._loaded:
             raise UnknownAdapter(name, list(self._loaded))
         return self._loaded[name]
 
-    def _in_thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
-        return asyncio.get_running_loop().run_in_executor(self._thread, work)
+    async def _free(self, loaded: _Loaded) -> None:
+        if loaded.calls:
+            await asyncio.wait(loaded.calls)
 
-    async def _run_batches(self) -> None:
-        await asyncio.sleep(_GATHERING_S)
-        while self._waiting:
-            room = min(self._max_batch, len(self._waiting))
-            taken = [self._waiting.popleft() for _ in range(room)]
-            batch = [waiting for waiting in taken if not waiting.answer.done()]
-            if not batch:
-                continue
-            work = self._in_thread(partial(self._run_batch, batch, asyncio.get_running_loop()))
-            await asyncio.wait([work])
-            # Whatever broke the batch belongs to those who wait for it, not to this loop.
-            if error := work.exception():
-                for waiting in batch:
-                    if not waiting.answer.done():
-                        waiting.answer.set_exception(error)
+        def free() -> None:
+            self._bank.unload(loaded.slot)
+            self._stepper.forget(loaded.slot)
 
-    def _run_batch(self, batch: list[_Waiting], loop: asyncio.AbstractEventLoop) -> None:
-        """In the model thread: answer each row as soon as it is finished."""
-        answers = {id(waiting.row): waiting.answer for waiting in batch}
-        for row in generate(self._bank, [waiting.row for waiting in batch]):
-            loop.call_soon_threadsafe(_answer, answers[id(row)], row)
+        await self._thread.call(free)
+
+    async def _row(self, request: SampleRequest, loaded: _Loaded) -> Row:
+        make = partial(
+            Row, request, slot=loaded.slot, adapter_digest=loaded.digest, limits=self.limits
+        )
+        # To compile a schema may take long; everything else takes microseconds.
+        row = make() if request.json_schema is None else await asyncio.to_thread(make)
+        self._stepper.check(request)
+        return row
+
+    def _ticket(self, index: int, row: Row, on_piece: OnPiece | None) -> Ticket:
+        answer: asyncio.Future[Sample] = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(partial(_abandon, row))
+        return Ticket(row, answer, None if on_piece is None else partial(on_piece, index))
 
 
-def _held(loaded: _Loaded, work: "asyncio.Future[T]") -> "asyncio.Future[T]":
-    """Keep the slot until the work is over."""
-    loaded.in_use.add(work)  # type: ignore[arg-type]
-    work.add_done_callback(loaded.in_use.discard)
-    return work
+@contextmanager
+def _in_use(found: Sequence[_Loaded]) -> Iterator[None]:
+    """Keep the slots until the work is over."""
+    call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    for loaded in found:
+        loaded.calls.add(call)
+    try:
+        yield
+    finally:
+        for loaded in found:
+            loaded.calls.discard(call)
+        call.set_result(None)
 
 
 def _abandon(row: Row, answer: "asyncio.Future[Sample]") -> None:
-    """A row whose caller went away frees its place in the batch."""
+    """A row whose caller went away frees its seat."""
     if answer.cancelled():
         row.abandoned = True
-
-
-def _answer(answer: "asyncio.Future[Sample]", row: Row) -> None:
-    if answer.done():  # its caller went away
-        return
-    try:
-        answer.set_result(row.result())
-    except BrokenAdapter as error:
-        answer.set_exception(error)
 
 
 def start_torch_engine(base_model: str, server: ServerConfig) -> TorchEngine:
@@ -177,11 +179,14 @@ def start_torch_engine(base_model: str, server: ServerConfig) -> TorchEngine:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():
         raise UserError("server.device=cuda: no GPU is visible here; use server.device=auto.")
-    base = load_base(base_model, getattr(torch, server.dtype), device)
-    # Ray sets OMP_NUM_THREADS to the CPUs that an actor reserves, which is not what it may use.
-    threads = max(1, _cores() // server.num_replicas)
     return TorchEngine(
-        base, max_adapters=server.max_adapters, max_batch=server.max_batch, threads=threads
+        load_base(base_model, getattr(torch, server.dtype), device),
+        max_adapters=server.max_adapters,
+        max_batch=server.max_batch,
+        step_tokens=server.step_tokens,
+        cache_tokens=server.cache_tokens,
+        # Ray sets OMP_NUM_THREADS to the CPUs that an actor reserves, which is not what it may use.
+        threads=max(1, _cores() // server.num_replicas),
     )
 
 
