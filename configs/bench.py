@@ -8,5 +8,8 @@ class BenchConfig(JobConfig):
 
     name: str | None = option(None, "which bench, e.g. `bench pool`; without it they are listed")
     only: list[str] = option([], "these figures alone (default: all of the bench)")
+    data_dir: str | None = option(
+        None, "`bench score`: folder with the files of advanced-ai-risk/human_generated_evals"
+    )
     repeats: int = option(3, "measurements of every figure; its value is their median", ge=1)
     out: str | None = execution_option(None, "JSON file for the rows of the table")

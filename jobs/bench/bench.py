@@ -10,8 +10,9 @@ from jobs import console
 from jobs.bench.figures import Figure, Group, Row, selected, summary
 from jobs.bench.machine import machine
 from jobs.bench.pool import groups as pool
+from jobs.bench.score import groups as score
 
-BENCHES = {"pool": pool}
+BENCHES = {"pool": pool, "score": score}
 
 
 def run(config: BenchConfig) -> int:
@@ -31,7 +32,7 @@ def run(config: BenchConfig) -> int:
     if config.out is not None and not Path(config.out).absolute().parent.is_dir():
         raise UserError(f"out={config.out}: its folder does not exist; make it first.")
     rows = []
-    with bench.opened() as place:
+    with bench.opened(config) as place:
         for group in selected(bench.GROUPS, config.only):
             rows += _measured(group, place, config.repeats)
     print_rows(rows, f"bench {config.name} · {machine()} · median of {config.repeats} (low..high)")

@@ -13,6 +13,7 @@ import psutil
 
 from actors.pool.endpoint.faults import FaultConfig
 from actors.pool.endpoint.process import endpoint_process
+from configs.bench import BenchConfig
 from configs.errors import UserError
 from jobs.bench.pool.clients import Client, measured
 from jobs.bench.pool.load import Load, Measured, Work
@@ -70,7 +71,7 @@ class Place:
 
 
 @contextmanager
-def opened() -> Iterator[Place]:
+def opened(_: BenchConfig) -> Iterator[Place]:
     """A place of this machine's own; it is gone when the bench ends."""
     if os.environ.get("RAY_ADDRESS"):
         raise UserError("The bench measures one machine: unset RAY_ADDRESS.")
