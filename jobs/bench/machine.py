@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -50,3 +50,21 @@ def _cpu_s(process: psutil.Process) -> float:
 def rss_mb() -> float:
     """Resident memory of this process, in MB of 10^6 bytes."""
     return psutil.Process().memory_info().rss / 1e6
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """This process, the threads that it starts and torch in it keep to one core."""
+    import torch
+
+    threads = torch.get_num_threads()
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    torch.set_num_threads(1)
+    if cores is not None:
+        os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        if cores is not None:
+            os.sched_setaffinity(0, cores)

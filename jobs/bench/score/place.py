@@ -12,6 +12,7 @@ from typing import NamedTuple
 from actors.lm.requests import Likelihood
 from configs.bench import BenchConfig
 from configs.errors import UserError
+from jobs.bench.machine import one_core
 from jobs.bench.model import Shape, build_adapter, build_base
 from jobs.bench.score.tasks import Asked, asked
 
@@ -82,19 +83,5 @@ def opened(config: BenchConfig) -> Iterator[Place]:
     if len(files) != _FILES:
         raise UserError(f"data_dir={config.data_dir}: holds {len(files)} *.jsonl, not {_NEEDED}.")
     os.environ |= {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    with tempfile.TemporaryDirectory(prefix="hothouse-bench-") as folder, _one_core():
+    with tempfile.TemporaryDirectory(prefix="hothouse-bench-") as folder, one_core():
         yield Place(files, Path(folder))
-
-
-@contextmanager
-def _one_core() -> Iterator[None]:
-    """Torch runs on one thread in here, the engine's own included: it counts the cores."""
-    import torch
-
-    cores = os.sched_getaffinity(0)
-    torch.set_num_threads(1)
-    os.sched_setaffinity(0, {min(cores)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, cores)
