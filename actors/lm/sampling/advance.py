@@ -18,7 +18,26 @@ def advance(rows: Sequence[Row], logits: Tensor) -> None:
     """
     logits = logits.float()
     logprobs = logits.log_softmax(dim=-1)
-    tokens = choose_tokens(logits, [row.next_chance() for row in rows])
+    tokens = choose_tokens(_restrained(rows, logits), [row.next_chance() for row in rows])
     counts = [row.request.top_logprobs for row in rows]
     for row, token, logprob in zip(rows, *read_logprobs(logprobs, tokens, counts), strict=True):
         row.accept(token, logprob)
+
+
+def _restrained(rows: Sequence[Row], logits: Tensor) -> Tensor:
+    """The logits with bias and grammar; a copy where any row has one."""
+    biased = [(i, row.request.logit_bias) for i, row in enumerate(rows) if row.request.logit_bias]
+    grammars = [None if row.done else row.grammar for row in rows]
+    if not biased and not any(grammars):
+        return logits
+    logits = logits.clone()
+    if biased:
+        places = [(i, token) for i, bias in biased for token in bias]
+        values = [value for _, bias in biased for value in bias.values()]
+        index = torch.tensor(places).to(logits.device).unbind(dim=1)
+        logits.index_put_(index, torch.tensor(values).to(logits), accumulate=True)
+    if any(grammars):
+        from actors.lm.sampling.grammar import mask_logits  # loaded with the first schema
+
+        mask_logits(logits, grammars)
+    return logits

@@ -6,18 +6,21 @@ Knows nothing of batches: whatever loop drives the model hands the rows and thei
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from actors.lm.engine import Limits
-from actors.lm.refusals import BrokenAdapter
+from actors.lm.refusals import BadRequest, BrokenAdapter
 from actors.lm.requests import Piece, Sample, SampleRequest, TokenLogprob
 from actors.lm.sampling.choose import Chance, Draws
 from actors.lm.sampling.limits import check_request
 from actors.lm.sampling.logprobs import read_logprobs
 from actors.lm.sampling.text import StopWatch, TextStream
+
+if TYPE_CHECKING:
+    from actors.lm.sampling.grammar import Grammar
 
 
 class Row:
@@ -35,6 +38,7 @@ class Row:
         self.token_ids: list[int] = []
         self.abandoned = False  # set by whoever no longer wants the answer, in any thread
         self._digest, self._limits = adapter_digest, limits
+        self.grammar = _grammar(request.json_schema, limits)
         self._draws = Draws(request.seed)
         self._stream, self._watch = TextStream(limits.tokenizer), StopWatch(request.stop)
         self._text: list[str] = []
@@ -83,15 +87,15 @@ class Row:
         self.token_ids.append(token)
         self._logprobs.append(logprob)
         self._check_finite([logprob])
-        if token in self._limits.end_ids:
-            self._finish("stop")
+        if self._problem:
             return
-        if text := self._watch.add(self._stream.add(token)):
-            self._text.append(text)
-        if self._watch.found:
+        if self.grammar and not self.grammar.accept(token):
+            reason = "no token of this model goes on with the JSON schema's text"
+            self._problem = BadRequest(reason, "response_format")
+        elif token in self._limits.end_ids:
             self._finish("stop")
-        elif len(self.token_ids) == self.request.max_tokens:
-            self._finish("length")
+        else:
+            self._add_text(token)
 
     def take_piece(self) -> Piece | None:
         """What was gained since the last piece; None when nothing was."""
@@ -115,6 +119,14 @@ class Row:
             None if self.request.prompt_logprobs is None else self._prompt_logprobs,
         )
 
+    def _add_text(self, token: int) -> None:
+        if text := self._watch.add(self._stream.add(token)):
+            self._text.append(text)
+        if self._watch.found or (self.grammar and self.grammar.ended):
+            self._finish("stop")
+        elif len(self.token_ids) == self.request.max_tokens:
+            self._finish("length")
+
     def _finish(self, reason: Literal["stop", "length"]) -> None:
         self._text.append(self._watch.add(self._stream.end()) + self._watch.end())
         self._finish_reason = "stop" if self._watch.found else reason
@@ -123,3 +135,11 @@ class Row:
         if not all(math.isfinite(told.logprob) for told in logprobs):
             name = self.request.adapter
             self._problem = BrokenAdapter(f'"{name}" gives numbers that are not finite')
+
+
+def _grammar(schema: str | None, limits: Limits) -> "Grammar | None":
+    if schema is None:
+        return None
+    from actors.lm.sampling.grammar import Grammar
+
+    return Grammar(schema, limits)

@@ -24,11 +24,18 @@ def decode(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:
     return str(text)
 
 
+@lru_cache(maxsize=8)
+def unseen_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Ids that give no text: special tokens."""
+    added = tokenizer.added_tokens_decoder.items()
+    return frozenset(token for token, content in added if content.special)
+
+
 class TextStream:
     """Tokens in, text out: as much of it as no later token can change."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer, self._unseen = tokenizer, _unseen_ids(tokenizer)
+        self._tokenizer, self._unseen = tokenizer, unseen_ids(tokenizer)
         self._window: list[int] = []  # the last tokens, of which the text is made anew
         self._told = 0  # characters of the window's text that are out
 
@@ -86,10 +93,3 @@ class StopWatch:
             if any(stop.startswith(text[start:]) for stop in self._stops):
                 return start
         return len(text)
-
-
-@lru_cache(maxsize=8)
-def _unseen_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Ids that give no text: special tokens."""
-    added = tokenizer.added_tokens_decoder.items()
-    return frozenset(token for token, content in added if content.special)
