@@ -61,7 +61,7 @@ def one_core() -> Iterator[None]:
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     torch.set_num_threads(1)
     if cores is not None:
-        os.sched_setaffinity(0, {min(cores)})
+        os.sched_setaffinity(0, {max(cores)})
     try:
         yield
     finally:

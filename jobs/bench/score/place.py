@@ -1,5 +1,6 @@
 """Where the bench of scoring runs: its files, and a folder with the models that it builds."""
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -82,6 +83,7 @@ def opened(config: BenchConfig) -> Iterator[Place]:
     files = sorted(Path(config.data_dir).expanduser().glob("*.jsonl"))
     if len(files) != _FILES:
         raise UserError(f"data_dir={config.data_dir}: holds {len(files)} *.jsonl, not {_NEEDED}.")
-    os.environ |= {"TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="hothouse-bench-") as folder, one_core():
         yield Place(files, Path(folder))

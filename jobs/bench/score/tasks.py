@@ -1,6 +1,8 @@
 """The files of advanced-ai-risk as lm-eval tasks: their requests, and the accuracies of answers."""
 
 from collections.abc import Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,8 +33,9 @@ def asked(files: Sequence[Path], cache: Path) -> Asked:
     tasks = []
     for file in files:
         own = {"task": file.stem, "dataset_kwargs": {"data_files": {"test": str(file)}}}
-        tasks.append(ConfigurableTask(config=shared | own, cache_dir=str(cache)))
-        tasks[-1].build_all_requests()
+        with redirect_stderr(StringIO()):  # a bar or two for each file
+            tasks.append(ConfigurableTask(config=shared | own, cache_dir=str(cache)))
+            tasks[-1].build_all_requests()
     return Asked(tasks, [instance for task in tasks for instance in task.instances])
 
 
