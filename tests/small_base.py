@@ -30,7 +30,7 @@ def byte_tokenizer(template: str = CHATML) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def small_llama(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
+def small_llama(dtype: torch.dtype = torch.float32, head_width: int = 8) -> LlamaForCausalLM:
     """Two layers of width 32, the same weights every time."""
     torch.manual_seed(7)
     config = LlamaConfig(
@@ -40,6 +40,7 @@ def small_llama(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
+        head_dim=head_width,
         max_position_embeddings=512,
         tie_word_embeddings=True,
     )
@@ -47,8 +48,8 @@ def small_llama(dtype: torch.dtype = torch.float32) -> LlamaForCausalLM:
     return model.double() if dtype == torch.float64 else model
 
 
-def write_small_base(folder: Path) -> str:
+def write_small_base(folder: Path, head_width: int = 8) -> str:
     """Save both as a transformers directory and return its path."""
-    small_llama().save_pretrained(folder)
+    small_llama(head_width=head_width).save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     return str(folder)

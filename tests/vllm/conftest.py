@@ -1,0 +1,60 @@
+"""A vllm engine with more adapters than fit one step of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from looped_engine import LoopedEngine, looped
+from small_adapters import write_small_adapter
+from small_base import write_small_base
+from vllm_tests import run
+
+from actors.lm.adapter import Adapter, read_adapter
+from configs.sections import ServerConfig
+from serve.engines.vllm import arguments
+from serve.engines.vllm.start import start_vllm_engine
+
+PLACES = 3  # adapters in one step
+SERVER = ServerConfig(engine="vllm", max_adapters=6, max_batch=8)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "attention": {"r": 4, "target_modules": ["q_proj", "v_proj"]},
+    "rslora": {"r": 12, "use_rslora": True},
+    "patterns": {
+        "rank_pattern": {"q_proj": 2, "layers.1.mlp.up_proj": 16},
+        "alpha_pattern": {"up_proj": 3},
+    },
+    "last": {"r": 3, "layers_to_transform": [1]},
+}
+
+
+@pytest.fixture(scope="session")
+def base_directory(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_small_base(tmp_path_factory.mktemp("base"), head_width=32)
+
+
+@pytest.fixture(scope="session")
+def adapters(tmp_path_factory: pytest.TempPathFactory, base_directory: str) -> dict[str, Adapter]:
+    """Name -> adapter; ranks, targets and scalings differ."""
+    root: Path = tmp_path_factory.mktemp("adapters")
+    return {
+        name: read_adapter(write_small_adapter(root / name, base_directory, seed, **options))
+        for seed, (name, options) in enumerate(OPTIONS.items())
+    }
+
+
+@pytest.fixture(scope="session")
+def shared_engine(base_directory: str) -> Iterator[LoopedEngine]:
+    pytest.importorskip("vllm", reason="vllm is not installed here; `make test-vllm` has it")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arguments, "PLACES_IN_STEP", PLACES)
+        with looped(lambda: start_vllm_engine(base_directory, SERVER)) as engine:
+            yield engine
+
+
+@pytest.fixture
+def engine(shared_engine: LoopedEngine) -> Iterator[LoopedEngine]:
+    """Without adapters."""
+    yield shared_engine
+    run(shared_engine.forget())
