@@ -18,19 +18,6 @@ from jobs.bench.score.peer import Peer
 from jobs.bench.score.tasks import Asked, accuracies, asked
 
 _WORDS = ["plan", "risk", "people", "faster", "hides", "team", "choose", "tell", "them", "never"]
-    "plan",
-    "risk",
-    "people",
-    "faster",
-    "hides",
-    "team",
-    "choose",
-    "tell",
-    "them",
-    "never",
-    "always",
-    "maybe",
-]
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,12 @@
 """Scores: what each adapter says alone, whoever shares its row, its batch or its layers."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 import torch
 from small_scoring import alone, finished
+from torch import nn
 
 from actors.lm.adapter import read_adapter
 from actors.lm.base import LoadedBase, load_base
@@ -25,6 +27,10 @@ def bank(base: LoadedBase) -> SlotBank:
 
 def _load(bank: SlotBank, adapter_paths: dict[str, str]) -> dict[str, int]:
     return {name: bank.load(read_adapter(path)) for name, path in adapter_paths.items()}
+
+
+def _layers(bank: SlotBank) -> nn.ModuleList:
+    return cast(nn.ModuleList, bank.base.model.base_model.layers)
 
 
 def _questions(count: int) -> list[Question]:
@@ -75,7 +81,7 @@ def test_a_pass_is_bounded_however_many_adapters_there_are(
     monkeypatch.setattr("actors.lm.scoring.score._MIN_PASS_TOKENS", 0)
     slots = [0, *_load(bank, adapter_paths).values()]
     passed: list[int] = []
-    bank.base.model.base_model.layers[-1].register_forward_pre_hook(
+    _layers(bank)[-1].register_forward_pre_hook(
         lambda _, args: passed.append(args[0].shape[0] * args[0].shape[1])
     )
     questions = _questions(10)
@@ -90,7 +96,7 @@ def test_layers_below_the_lowest_adapted_one_are_computed_once(
 ) -> None:
     last = [bank.load(read_adapter(adapter_paths["last"])) for _ in range(3)]
     rows: list[int] = []
-    for layer in bank.base.model.base_model.layers:
+    for layer in _layers(bank):
         layer.register_forward_hook(lambda _, args, output: rows.append(len(output)))
     questions = _questions(5)[2:]  # trees, which share a batch
     _scored(bank, [0, *last], questions)
@@ -109,7 +115,8 @@ def test_the_head_is_applied_where_it_is_read(bank: SlotBank) -> None:
 
 def test_greedy_is_what_greedy_sampling_gives(bank: SlotBank) -> None:
     ids = torch.tensor([[5, 6, 7]])
-    sampled = bank.base.model.generate(ids, do_sample=False, max_new_tokens=4)[0, 3:].tolist()
+    model: Any = bank.base.model
+    sampled = model.generate(ids, do_sample=False, max_new_tokens=4)[0, 3:].tolist()
     other = [*sampled[:3], (sampled[3] + 1) % 262]
     (scores,) = _scored(bank, [0], [Question([5, 6, 7], [sampled, other, sampled[:2]])])
     assert [told.is_greedy for told in scores.questions[0]] == [True, False, True]

@@ -37,7 +37,7 @@ def test_every_token_is_predicted_from_what_stands_before_it_and_nothing_else(
     for pair, token, owner in zip(
         batch.pairs.tolist(), batch.predicted.tolist(), batch.owners.tolist(), strict=True
     ):
-        row, place = divmod(batch.reads[pair].item(), length)
+        row, place = divmod(int(batch.reads[pair]), length)
         seen = visible[row, place]
         assert positions[row, seen].tolist() == list(range(int(seen.sum())))
         before = batch.token_ids[row, seen].tolist()
