@@ -18,7 +18,7 @@ _MOST_CHARACTERS = 32_768
 _MOST_NESTING = 32
 _MOST_ALTERNATIVES = 1_000
 _MOST_PATTERN_CHARACTERS = 256
-_MOST_REPEATS = 256  # of all the {n,m} in a pattern, multiplied
+_MOST_REPEATS = 1_024  # of all patterns together
 _MOST_COUNT = 2**31 - 1
 
 _NOTES = {
@@ -66,6 +66,11 @@ def check_schema(text: str) -> None:
     for place, part in parts:
         if problem := _problem(part, places):
             raise _refusal(f"{place}: {problem}")
+    patterns = [
+        part["pattern"] for _, part in parts if isinstance(part, dict) and "pattern" in part
+    ]
+    if sum(map(_repeats, patterns)) > _MOST_REPEATS:
+        raise _refusal(f"has patterns that repeat more than {_MOST_REPEATS} times")
 
 
 def _refusal(problem: str) -> BadRequest:
@@ -170,7 +175,9 @@ def _problem_of_pattern(pattern: Any) -> str | None:
     inner = re.sub(r"\\[^xuc\\]|\[\^", "", pattern.removeprefix("^").removesuffix("$"))
     if found := re.search(r'[\\"^$\x00-\x1f]', inner):
         return f"{json.dumps(found[0])} is not supported there in a pattern"
-    repeats = [int(most or least) for least, most in _REPEAT.findall(pattern)]
-    if math.prod(max(1, count) for count in repeats) > _MOST_REPEATS:
-        return f"a pattern's repeats may multiply to at most {_MOST_REPEATS}"
     return None
+
+
+def _repeats(pattern: str) -> int:
+    """How often the pattern may repeat anything: its {n,m} as if each stood in the next."""
+    return math.prod(max(1, int(most or least)) for least, most in _REPEAT.findall(pattern))
