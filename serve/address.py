@@ -1,44 +1,39 @@
-"""The address that the HTTP server listens on: is it free, and does our server answer there."""
+"""The address that the HTTP server listens on."""
 
+import ipaddress
 import socket
-import urllib.error
-import urllib.request
 
 from configs.errors import UserError
-
-_ANSWER_S = 10.0
 
 
 def check_free(host: str, port: int) -> None:
     """UserError when nothing can listen on host:port."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(
-                f"Cannot listen on {host}:{port}: {reason}. Give another port=, "
-                "or stop what listens there."
-            ) from None
+    listening_socket(host, port).close()
 
 
-def check_serves(host: str, port: int) -> None:
-    """UserError unless our server answers there.
-
-    A cluster has one set of HTTP proxies: where they already run, they keep their address.
-    """
-    url = base_url(host, port)
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that is bound to host:port; UserError when it cannot be."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=_ANSWER_S):
-            return
-    except (urllib.error.URLError, TimeoutError) as error:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"The server runs but does not answer at {url} ({error}). Ray Serve was already "
-            "running on this cluster with another address: `serve shutdown` it, or use a cluster "
-            "of its own."
+            f"Cannot listen on {host}:{port}: {reason}. Give another port=, "
+            "or stop what listens there."
         ) from None
+    return listener
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on `host`."""
+    try:
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return False
+    return all(ipaddress.ip_address(address).is_loopback for address in addresses)
 
 
 def base_url(host: str, port: int) -> str:

@@ -3,7 +3,6 @@
 A body is parsed once and a reply dumped once; everything between them is the client's.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -16,6 +15,7 @@ from actors.lm.refusals import BadRequest, BrokenAdapter, RefusedAdapter, Unknow
 from serve.calls import Overloaded, Unavailable
 from serve.openai.answers import CHAT, COMPLETIONS, add_answers
 from serve.openai.errors import Refused, told
+from serve.openai.hangup import Hangup
 from serve.openai.keys import KeyCheck, Keys
 from serve.openai.limits import BodyLimit
 from serve.openai.metrics import Metrics
@@ -40,20 +40,13 @@ _ERRORS = (
 )
 
 
-@dataclass(frozen=True)
-class Door:
-    """Who may come in, and with how much."""
-
-    keys: Keys
-    max_body_bytes: int
-
-
-def build_app(client: "ServerClient", door: Door) -> FastAPI:
+def build_app(client: "ServerClient", keys: Keys, max_body_bytes: int) -> FastAPI:
     """The routes behind their layers, and every error in OpenAI's shape."""
     app = FastAPI(title="hothouse", docs_url=None, redoc_url=None, redirect_slashes=False)
     metrics = Metrics(_ROUTES)
-    app.add_middleware(BodyLimit, max_bytes=door.max_body_bytes)
-    app.add_middleware(KeyCheck, keys=door.keys)
+    app.add_middleware(Hangup)
+    app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+    app.add_middleware(KeyCheck, keys=keys)
     app.add_middleware(metrics.layer)  # the last one added is the first one passed
     for kind in _ERRORS:
         app.add_exception_handler(kind, _failed)
@@ -65,13 +58,3 @@ def build_app(client: "ServerClient", door: Door) -> FastAPI:
 
 async def _failed(request: Request, error: Exception) -> Response:
     return told(error, chat=request.url.path.endswith(CHAT)).response()
-
-
-class Ingress:
-    """The deployment that Serve's HTTP proxy talks to; it builds its app where it runs."""
-
-    def __init__(self, client: "ServerClient", door: Door) -> None:
-        self._client, self._door = client, door
-
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_app(self._client, self._door)

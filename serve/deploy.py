@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import ray.serve as ray_serve
 from ray.serve import Application
-from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.config import ProxyLocation
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import LoggingConfig
 
@@ -24,37 +24,11 @@ def ensure_serve() -> None:
 
 
 @contextmanager
-def serve_over_http(host: str, port: int, *, ray_ends: bool) -> Iterator[None]:
-    """Serve with an HTTP proxy on the head node, for the length of a block.
-
-    An idle Serve is replaced, since a running one keeps its address; one with applications of
-    others is used as it is and left alone. Where Ray itself ends next (`ray_ends`), Serve ends with
-    it: shut down on its own, it makes Ray report every call that its controller had pending.
-    """
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    _shut_down_idle_serve()
-    options = HTTPOptions(host=host, port=port)
-    ray_serve.start(
-        proxy_location=ProxyLocation.HeadOnly, http_options=options, logging_config=QUIET
-    )
-    try:
-        yield
-    finally:
-        if not ray_ends:
-            _shut_down_idle_serve()
-
-
-def _shut_down_idle_serve() -> None:
-    if not ray_serve.status().applications:
-        ray_serve.shutdown()
-
-
-@contextmanager
-def deployed(application: Application, name: str, route: str | None) -> Iterator[DeploymentHandle]:
+def deployed(application: Application, name: str) -> Iterator[DeploymentHandle]:
     """An application that is ready; it is deleted at the end."""
     try:
         with _signs_of_life(name):
-            handle = ray_serve.run(application, name=name, route_prefix=route)
+            handle = ray_serve.run(application, name=name, route_prefix=None)
         yield handle
     finally:
         ray_serve.delete(name)

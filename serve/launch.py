@@ -16,11 +16,12 @@ from actors.lm.refusals import RefusedAdapter
 from actors.lm.tiny import TINY, tiny_name
 from configs.errors import UserError
 from configs.sections import ServerConfig
-from serve.address import check_serves
-from serve.app import Ingress
+from serve.app import build_app
 from serve.calls import Description
 from serve.client import AdapterClient
-from serve.deploy import QUIET, deployed, ensure_serve, serve_over_http
+from serve.deploy import QUIET, deployed, ensure_serve
+from serve.door import open_door
+from serve.openai.keys import Keys
 from serve.replica import Replica
 from serve.shelf import start_shelf
 
@@ -42,7 +43,7 @@ def adapter_server(
     ensure_serve()
     with (
         _shelved(base, adapters) as shelved,
-        deployed(_replicas(base, server, shelved.shelf), app_name, route=None) as handle,
+        deployed(_replicas(base, server, shelved.shelf), app_name) as handle,
     ):
         yield AdapterClient(handle, shelved.names, _described(handle).adapters)
 
@@ -52,27 +53,24 @@ def http_server(
     base_model: str,
     adapters: Mapping[str, Adapter],
     server: ServerConfig,
+    *,
     host: str,
     port: int,
-    *,
-    ray_ends: bool = False,
+    keys: Keys,
+    max_body_bytes: int,
 ) -> Iterator[Description]:
-    """The same behind OpenAI's API on host:port; yields what it answers to.
+    """The same behind OpenAI's API on host:port of this machine; yields what it answers to."""
+    from serve.client import ServerClient
 
-    `ray_ends` says that the caller ends Ray right after the block.
-    """
     app_name, base = f"server-{uuid.uuid4().hex[:8]}", _base(base_model)
-    with _shelved(base, adapters) as shelved, serve_over_http(host, port, ray_ends=ray_ends):
-        ingress = ray_serve.deployment(
-            name="ingress",
-            max_ongoing_requests=_CALLS_AT_ONCE,
-            graceful_shutdown_wait_loop_s=_DRAIN_CHECK_S,
-            ray_actor_options={"num_cpus": 0},
-            logging_config=QUIET,
-        )(ray_serve.ingress()(Ingress)).bind(_replicas(base, server, shelved.shelf))
-        with deployed(ingress, app_name, route="/"):
-            described = _described(ray_serve.get_deployment_handle(_REPLICA, app_name))
-            check_serves(host, port)
+    ensure_serve()
+    with (
+        _shelved(base, adapters) as shelved,
+        deployed(_replicas(base, server, shelved.shelf), app_name) as handle,
+    ):
+        described = _described(handle)
+        app = build_app(ServerClient(handle), keys, max_body_bytes)
+        with open_door(app, host, port):
             yield described
 
 

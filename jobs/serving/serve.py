@@ -1,6 +1,7 @@
 """The `serve` job: the adapter server with an OpenAI-compatible endpoint, until interrupted."""
 
 import json
+import os
 import signal
 import time
 
@@ -12,9 +13,10 @@ from actors.store.storage import Storage
 from configs.serve import ServeConfig
 from jobs import console
 from jobs.cluster import ray_session
-from serve.address import base_url, check_free
+from serve.address import base_url, check_free, is_loopback
 from serve.calls import Description
 from serve.launch import http_server
+from serve.openai.keys import keys_from
 
 _SHOWN_DIGITS = 16
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -28,13 +30,19 @@ def run(config: ServeConfig) -> int:
     }
     load_tokenizer(config.base_model)  # builds `tiny`, and refuses a wrong name, before Ray starts
     check_free(config.host, config.port)  # before the seconds that Ray takes
-    with ray_session() as ray_ends:
+    keys = keys_from(os.environ, on_loopback=is_loopback(config.host))
+    with ray_session():
         console.say(f"Starting the server for {config.base_model} and {len(adapters)} adapters.")
-        place = (config.host, config.port)
         with http_server(
-            config.base_model, adapters, config.server, *place, ray_ends=ray_ends
+            config.base_model,
+            adapters,
+            config.server,
+            host=config.host,
+            port=config.port,
+            keys=keys,
+            max_body_bytes=config.max_body_mb * 2**20,
         ) as described:
-            _introduce(described, base_url(*place))
+            _introduce(described, base_url(config.host, config.port))
             _until_interrupted()
             console.say("Stopping.")
     return 0

@@ -8,7 +8,7 @@ from fake_server import FakeClient
 from fastapi.testclient import TestClient
 
 from actors.lm.refusals import BadRequest, BrokenAdapter, RefusedAdapter
-from serve.app import Door, build_app
+from serve.app import build_app
 from serve.calls import Overloaded, Unavailable
 from serve.openai.keys import Keys
 
@@ -23,7 +23,7 @@ PROMPT = {"model": "one", "prompt": "Hello"}
 
 
 def _client(fails: Exception | None = None) -> TestClient:
-    app = build_app(FakeClient(fails=fails), Door(Keys(), max_body_bytes=2000))
+    app = build_app(FakeClient(fails=fails), Keys(), max_body_bytes=2000)
     return TestClient(app, raise_server_exceptions=False)
 
 

@@ -8,7 +8,7 @@ from fake_server import ONE_DIGEST, FakeClient
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from serve.app import Door, build_app
+from serve.app import build_app
 from serve.calls import Unavailable
 from serve.openai.keys import Keys, keys_from
 
@@ -18,7 +18,7 @@ ADAPTER = {"lora_name": "two", "lora_path": "runs/x"}
 
 
 def _client(fake: FakeClient | None = None, keys: Keys | None = None) -> TestClient:
-    return TestClient(build_app(fake or FakeClient(), Door(keys or Keys(), 10_000)))
+    return TestClient(build_app(fake or FakeClient(), keys or Keys(), 10_000))
 
 
 def test_models() -> None:
@@ -157,7 +157,7 @@ def test_a_request_that_is_cancelled_cancels_its_call(body: dict[str, Any]) -> N
 
     async def main() -> int:
         fake = FakeClient(hangs=True)
-        transport = httpx2.ASGITransport(app=build_app(fake, Door(Keys(), 10_000)))
+        transport = httpx2.ASGITransport(app=build_app(fake, Keys(), 10_000))
         async with httpx2.AsyncClient(transport=transport, base_url="http://server") as client:
             asked = asyncio.create_task(client.post(COMPLETIONS, json=body))
             while not fake.calls:

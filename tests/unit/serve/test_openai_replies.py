@@ -10,7 +10,7 @@ import pytest
 from fake_server import BASE_DIGEST, ONE_DIGEST, SAID, FakeClient
 
 from actors.lm.refusals import BadRequest, BrokenAdapter
-from serve.app import Door, build_app
+from serve.app import build_app
 from serve.openai.keys import Keys
 
 TURN: Any = {"role": "user", "content": "Hello"}
@@ -18,7 +18,7 @@ TURN: Any = {"role": "user", "content": "Hello"}
 
 def _ask(fake: FakeClient, ask: Any) -> Any:
     """What `ask(client)` gives with OpenAI's own client before the app."""
-    app = build_app(fake, Door(Keys(), 10_000))
+    app = build_app(fake, Keys(), 10_000)
 
     async def main() -> Any:
         transport = httpx2.ASGITransport(app=app)
