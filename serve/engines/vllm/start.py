@@ -40,7 +40,7 @@ def start_vllm_engine(base_model: str, server: ServerConfig) -> VllmEngine:
     )
     meter = Meter(server.cache_tokens, server.max_batch)
     return VllmEngine(
-        _start(api, arguments, meter),
+        start_llm(api, arguments, meter),
         api,
         base,
         meter,
@@ -61,7 +61,8 @@ def _look_at(
     return Base(base.name, base.digest, skeleton, limits), base.model.config
 
 
-def _start(api: Api, arguments: dict[str, Any], meter: Meter) -> Any:
+def start_llm(api: Api, arguments: dict[str, Any], meter: Meter) -> Any:
+    """An `AsyncLLM` that tells the meter; UserError when there can be none."""
     try:
         return api.AsyncLLM.from_engine_args(
             api.AsyncEngineArgs(**arguments), stat_loggers=[lambda config, index: meter]
