@@ -20,6 +20,7 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
+from actors.lm.adapter import Adapter
 from actors.lm.base import LoadedBase
 from actors.lm.requests import Question
 from actors.lm.scoring.forward import tree_reach
@@ -53,11 +54,11 @@ _MODELS: dict[str, tuple[PreTrainedConfig, int]] = {
         Qwen3MoeConfig(**_SIZES, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16),
         128,
     ),
-    "learned positions": (
+    "no layers at the top": (
         OPTConfig(**_OWN, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4,
                   word_embed_proj_dim=32, max_position_embeddings=128), 128,
     ),
-    "no list of layers": (
+    "learned positions": (
         GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=4, n_positions=128), 128,
     ),
     "parallel branches": (
@@ -93,6 +94,34 @@ def test_a_tree_says_what_each_continuation_says_alone(name: str, base: LoadedBa
     for question, told in zip(questions, scores.questions, strict=True):
         want = [likelihood.logprob for likelihood in alone(bank, 0, question)]
         assert [x.logprob for x in told] == pytest.approx(want, abs=1e-5, rel=0)
+
+
+@pytest.mark.parametrize("name", ["no layers at the top", "windows on some layers", "experts"])
+def test_adapters_on_layers_wherever_the_model_keeps_them(name: str, base: LoadedBase) -> None:
+    bank = _bank(_MODELS[name][0], base)
+    modules = [
+        module.removesuffix(".weight")
+        for module, _ in bank.base.model.named_parameters()
+        if ".1." in module and "q_proj.weight" in module
+    ]
+    slots = [0, *(bank.load(_adapter(modules)) for _ in range(2))]
+    questions = [Question([7, 8, 9 + i], [[5, 6, 7], [5, 8, 7], [6]]) for i in range(3)]
+    results, _ = finished(score(bank, slots, ["-"] * 3, questions, 64))
+    told = [[x.logprob for x in scores.questions[0]] for scores in results]
+    assert told[0] != told[1] != told[2]
+    for slot, scores in zip(slots, results, strict=True):
+        for question, likelihoods in zip(questions, scores.questions, strict=True):
+            want = [likelihood.logprob for likelihood in alone(bank, slot, question)]
+            assert [x.logprob for x in likelihoods] == pytest.approx(want, abs=1e-5, rel=0)
+
+
+def _adapter(modules: list[str]) -> Adapter:
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "base_model_name_or_path": "other"}
+    tensors = {}
+    for module in modules:
+        tensors[f"base_model.model.{module}.lora_A.weight"] = torch.randn(4, 32)
+        tensors[f"base_model.model.{module}.lora_B.weight"] = torch.randn(32, 4)
+    return Adapter(config, tensors)
 
 
 def test_attention_without_a_mask_for_each_query_is_given_chains(base: LoadedBase) -> None:
