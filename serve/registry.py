@@ -1,49 +1,81 @@
 """Names of adapters. `name@version` stands for one content for ever.
 
-Versions count up and are never reused, also not after their adapter is gone. A bare name is its
-newest version. The base answers to `base` and to its own names, and nothing replaces it.
+Versions count up and are never reused, also not after their adapter is gone. A bare name, and
+`name@latest`, is its newest version. The base answers to `base` and to its own names, and nothing
+replaces it.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from actors.lm.refusals import RefusedAdapter, UnknownAdapter
 from actors.lm.requests import BASE
 
+LATEST = "@latest"
 _NAME = re.compile(r"(?P<name>[^@\s]+)(@(?P<version>[0-9]{1,9}))?")
 
 
 class Registry:
-    """Hands out versions."""
+    """Hands out versions.
 
-    def __init__(self, base_names: Collection[str]) -> None:
-        self._reserved = {BASE, *base_names}
-        self._digests: dict[str, str] = {}
-        self._used: dict[str, set[int]] = {}
+    `used` tells what earlier servers gave out: `name@version` -> digest.
+    """
 
-    def add(self, name: str, digest: str) -> str:
-        """Enter `name` (its next version) or `name@version`, and return `name@version`."""
+    def __init__(self, base_names: Collection[str], used: Mapping[str, str] | None = None) -> None:
+        self.reserved = {BASE, *base_names}
+        self._used: dict[str, dict[int, str]] = {}  # name -> version -> digest
+        self._there: dict[str, str] = {}
+        for full, digest in (used or {}).items():
+            name, version = _parts(full)
+            self._used.setdefault(name, {})[version] = digest
+
+    def reserve(self, name: str, digest: str) -> str:
+        """The `name@version` of a content that asks for `name` or `name@version`.
+
+        A content that has the name's newest version already, from an earlier server, keeps it.
+        RefusedAdapter for what is no name, the base's name, a version that stands for another
+        content, and what is loaded already.
+        """
         match = _NAME.fullmatch(name)
         if match is None:
             raise RefusedAdapter(f'"{name}" is not a name; use NAME or NAME@VERSION, no spaces')
-        if match["name"] in self._reserved:
+        if match["name"] in self.reserved:
             raise RefusedAdapter(f'"{match["name"]}" is the base model and cannot be replaced')
-        used = self._used.setdefault(match["name"], set())
-        version = int(match["version"]) if match["version"] else max(used, default=0) + 1
-        if version in used:
-            raise RefusedAdapter(f"version {version} of {match['name']} was already used")
-        used.add(version)
+        used = self._used.setdefault(match["name"], {})
+        newest = max(used, default=0)
+        version = int(match["version"]) if match["version"] else newest
+        if not match["version"] and used.get(newest) != digest:
+            version += 1
         full = f"{match['name']}@{version}"
-        self._digests[full] = digest
+        if full in self._there and self._there[full] == digest:
+            raise RefusedAdapter(f'"{name}" is already loaded with this content, as {full}')
+        if used.get(version, digest) != digest:
+            raise RefusedAdapter(f"version {version} of {match['name']} was already used")
+        used[version] = digest
         return full
 
-    def remove(self, full: str) -> None:
-        """Forget an adapter; its version stays used."""
-        del self._digests[full]
+    def publish(self, full: str) -> None:
+        """A reserved version can be asked from now on."""
+        name, version = _parts(full)
+        self._there[full] = self._used[name][version]
+
+    def remove(self, name: str) -> list[str]:
+        """Forget `name@version`, or all versions of `name`; they stay used. Returns them."""
+        if name in self.reserved:
+            raise RefusedAdapter("the base cannot be unloaded")
+        if name in self._there:
+            gone = [name]
+        else:
+            gone = [full for full in self._there if _parts(full)[0] == name]
+        if not gone:
+            raise UnknownAdapter(name, [BASE, *self._there])
+        for full in gone:
+            del self._there[full]
+        return gone
 
     def digests(self) -> dict[str, str]:
         """`name@version` -> digest of all that are there."""
-        return dict(self._digests)
+        return dict(self._there)
 
 
 def resolve(name: str, loaded: Sequence[str], base_names: Collection[str]) -> str:
@@ -52,7 +84,13 @@ def resolve(name: str, loaded: Sequence[str], base_names: Collection[str]) -> st
         return BASE
     if name in loaded:
         return name
-    versions = [full for full in loaded if "@" in full and full.rpartition("@")[0] == name]
+    bare = name.removesuffix(LATEST)
+    versions = [full for full in loaded if full != BASE and _parts(full)[0] == bare]
     if not versions:
         raise UnknownAdapter(name, loaded)
-    return max(versions, key=lambda full: int(full.rpartition("@")[2]))
+    return max(versions, key=lambda full: _parts(full)[1])
+
+
+def _parts(full: str) -> tuple[str, int]:
+    name, _, version = full.rpartition("@")
+    return name, int(version)

@@ -1,36 +1,141 @@
-"""The shelf: one actor that holds the adapters of a server for all its replicas.
+"""The shelf: one actor that knows which adapters a server has, and holds them for its replicas.
 
-A replica fetches what it serves when it starts, so one that Serve replaces comes back with the
-same adapters, and no disk needs to be shared.
+Replicas follow it by long polls. A change is answered when every replica that is alive has seen
+it: after a load or an unload, no replica resolves a name in the old way. A replica fetches an
+adapter when it is first asked for it, so one that Serve replaces, or one that had to make room,
+comes back to it, and no disk needs to be shared.
 """
 
-from collections.abc import Collection
-from typing import Any
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.lm.adapter import Adapter
+from actors.lm.engine import EngineStats
+from actors.lm.refusals import RefusedAdapter, UnknownAdapter
+from actors.lm.requests import BASE
+from serve.calls import Refusal
 from serve.registry import Registry
+from serve.versions import Versions
+
+_POLL_S = 1.0  # an answer to a poll waits so long for news
+_LEASE_S = 5.0  # a replica that has not polled for so long is gone
+
+
+class View(NamedTuple):
+    """What can be asked: `name@version` -> digest, and how many changes came before."""
+
+    serial: int
+    digests: dict[str, str]
+
+
+class Watcher(NamedTuple):
+    """A replica, as of its last poll."""
+
+    seen: int
+    polled_s: float
+    stats: EngineStats
+    resident: list[str]
 
 
 class AdapterShelf:
-    """Adapters by `name@version`."""
+    """Adapters by `name@version`. Refusals are values, as in a replica."""
 
-    def __init__(self, base_names: Collection[str]) -> None:
-        self._registry = Registry(base_names)
-        self._adapters: dict[str, Adapter] = {}
+    def __init__(
+        self,
+        base_names: Collection[str],
+        versions_root: str | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._versions = Versions(versions_root)
+        self._registry = Registry(base_names, self._versions.read())
+        self._adapters: dict[str, Any] = {}  # name@version -> reference to the adapter
+        self._watchers: dict[str, Watcher] = {}
+        self._serial, self._clock = 0, clock
+        self._news = asyncio.Condition()
 
-    def put(self, name: str, adapter: Adapter) -> str:
-        """Keep an adapter and return its `name@version`."""
-        full = self._registry.add(name, adapter.digest)
-        self._adapters[full] = adapter
+    async def reserve(self, name: str, adapter: Adapter) -> str | Refusal:
+        """Hold an adapter under the `name@version` that it gets; nobody can ask for it yet."""
+        try:
+            full = self._registry.reserve(name, adapter.digest)
+        except RefusedAdapter as error:
+            return Refusal(error)
+        if not self._versions.write(full, adapter.digest):
+            self._registry = self._with_news_of_others()
+            return await self.reserve(name, adapter)
+        self._adapters[full] = ray.put(adapter)
         return full
 
-    def everything(self) -> dict[str, Adapter]:
-        """`name@version` -> adapter."""
-        return self._adapters
+    async def publish(self, full: str) -> None:
+        """Let it be asked for."""
+        self._registry.publish(full)
+        await self._changed()
+
+    async def give_up(self, full: str) -> None:
+        """A reserved adapter was refused; its version stays used."""
+        if full not in self._registry.digests():
+            self._adapters.pop(full, None)
+
+    async def remove(self, name: str) -> list[str] | Refusal:
+        """Take away `name@version`, or all versions of `name`."""
+        try:
+            gone = self._registry.remove(name)
+        except (UnknownAdapter, RefusedAdapter) as error:
+            return Refusal(error)
+        for full in gone:
+            del self._adapters[full]
+        await self._changed()
+        return gone
+
+    async def fetch(self, full: str) -> list[Any] | Refusal:
+        """A reference to an adapter, in a list so that Ray hands it on as it is."""
+        if full not in self._adapters:
+            return Refusal(UnknownAdapter(full, [BASE, *self._registry.digests()]))
+        return [self._adapters[full]]
+
+    async def watch(self, replica: str, seen: int, stats: EngineStats, resident: list[str]) -> View:
+        """What there is, as soon as it is more than `seen`, or after a while."""
+        self._watchers[replica] = Watcher(seen, self._clock(), stats, resident)
+        async with self._news:
+            self._news.notify_all()  # who waits for this replica to have seen a change
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_POLL_S):
+                    await self._news.wait_for(lambda: self._serial > seen)
+        return View(self._serial, self._registry.digests())
+
+    async def watchers(self) -> dict[str, Watcher]:
+        """The replicas that are alive."""
+        oldest_s = self._clock() - _LEASE_S
+        alive = {k: watcher for k, watcher in self._watchers.items() if watcher.polled_s > oldest_s}
+        self._watchers = alive
+        return alive
+
+    async def _changed(self) -> None:
+        async with self._news:
+            self._serial += 1
+            changed = self._serial
+            self._news.notify_all()
+        while any(watcher.seen < changed for watcher in (await self.watchers()).values()):
+            async with self._news:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_POLL_S):
+                        await self._news.wait()
+
+    def _with_news_of_others(self) -> Registry:
+        """The registry anew, with what other servers on the storage root have given out."""
+        registry = Registry(self._registry.reserved, self._versions.read())
+        for full in self._registry.digests():
+            registry.publish(full)
+        return registry
 
 
-def start_shelf(base_names: Collection[str]) -> Any:
-    """The handle of a new shelf; it needs memory, no core."""
-    return ray.remote(num_cpus=0)(AdapterShelf).remote(base_names)
+def start_shelf(base_names: Collection[str], versions_root: str | None = None) -> Any:
+    """The handle of a new shelf: on this node, where `versions_root` means what it means here."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    actor = ray.remote(num_cpus=0, scheduling_strategy=here)(AdapterShelf)
+    return actor.remote(base_names, versions_root)
