@@ -1,15 +1,14 @@
-"""A call's prompt to token ids, and its faults to BadRequest."""
+"""A prompt to token ids, and its faults to BadRequest."""
 
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.chat import prompt_ids
 from actors.lm.refusals import BadRequest
-from serve.calls import Call
+from serve.calls import Prompt
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, call: Call) -> list[int]:
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
     """Token ids of a conversation (rendered by the chat template), a text, or the ids given."""
-    prompt = call.prompt
     if not isinstance(prompt, str):
         if prompt and isinstance(prompt[0], int):
             return [token for token in prompt if isinstance(token, int)]
