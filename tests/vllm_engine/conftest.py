@@ -16,7 +16,8 @@ from serve.engines.vllm import arguments
 from serve.engines.vllm.start import start_vllm_engine
 
 PLACES = 3  # adapters in one step
-SERVER = ServerConfig(engine="vllm", max_adapters=6, max_batch=8)
+# A cache this small uses its blocks again soon.
+SERVER = ServerConfig(engine="vllm", max_adapters=6, max_batch=8, cache_tokens=2048)
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "attention": {"r": 4, "target_modules": ["q_proj", "v_proj"]},

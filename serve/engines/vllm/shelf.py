@@ -1,7 +1,7 @@
 """Adapters as vllm takes them: PEFT directories, each under a name, an id and a path of its own.
 
-vllm's prefix cache knows an adapter by its name only. A name that came back with other weights
-would be answered with the old one's keys and values, so none ever comes back.
+vllm's prefix cache knows an adapter by its name and path. If they came back with other weights,
+these would be answered from the old one's keys and values, so they never come back.
 """
 
 import json
