@@ -16,7 +16,7 @@ from actors.lm.requests import Question, Sample, SampleRequest
 SCHEMAS = st.sampled_from(
     ['{"enum": ["a", "bc"]}', '{"type": "object"}', '{"type": "no"}', "{", '{"$ref": "#"}']
 )
-FIELDS = {
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "adapter": st.sampled_from(["base", "one@1", "two@1", "one", ""]),
     "prompt_ids": st.lists(st.integers(-1, 270), max_size=6)
     | st.integers(0, 600).map(lambda count: [9] * count),
@@ -31,12 +31,18 @@ FIELDS = {
     "prompt_logprobs": st.none() | st.integers(-1, 22),
     "json_schema": st.none() | SCHEMAS,
 }
+
+
+def _request(fields: dict[str, Any]) -> SampleRequest:
+    return SampleRequest(**fields)
+
+
 REQUIRED = ("adapter", "prompt_ids")
 # Most fields at their defaults: all odd at once would hardly ever be answered.
 REQUESTS = st.fixed_dictionaries(
     {name: FIELDS[name] for name in REQUIRED},
     optional={name: values for name, values in FIELDS.items() if name not in REQUIRED},
-).map(lambda fields: SampleRequest(**{"max_tokens": 4} | fields))
+).map(lambda fields: _request({"max_tokens": 4} | fields))
 FUZZ = settings(
     deadline=None,
     max_examples=60 if ENGINE == "torch" else 30,
