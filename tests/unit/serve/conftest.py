@@ -62,8 +62,11 @@ def vllm_engine(base_directory: str) -> Iterator[LoopedEngine]:
 
 
 @pytest.fixture
-def engine(request: pytest.FixtureRequest, base_directory: str) -> Iterator[Engine]:
+def engine(
+    request: pytest.FixtureRequest, base_directory: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
     """An engine without adapters."""
+    monkeypatch.setattr("serve.engines.torch._cores", lambda: 1)  # what a small model can use
     if ENGINE == "vllm":
         engine = request.getfixturevalue("vllm_engine")
     else:
