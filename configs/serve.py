@@ -12,4 +12,5 @@ class ServeConfig(JobConfig):
     host: str = execution_option("127.0.0.1", "address to listen on; 0.0.0.0 is every network")
     port: int = execution_option(8000, "port to listen on", ge=1, le=65535)
     max_body_mb: int = execution_option(16, "MiB of one request's body at most", ge=1)
+    max_adapter_mb: int = execution_option(1024, "MiB of one adapter's tensors at most", ge=1)
     server: ServerConfig = option(ServerConfig(), "the adapter server")

@@ -90,6 +90,18 @@ class Description:
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """An adapter that can be asked for: its `name@version`, its content, and what it answers.
+
+    `probe` are its log-likelihoods of the question of `serve.probe`.
+    """
+
+    model: str
+    digest: str
+    probe: list[float]
+
+
+@dataclass(frozen=True)
 class Refusal:
     """An error that the caller can cause; it travels as a value, so that it keeps its type."""
 

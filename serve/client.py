@@ -1,70 +1,82 @@
-"""The adapter server's client inside the cluster: a Ray Serve handle, no HTTP."""
+"""The adapter server's client inside the cluster: a Ray Serve handle, no HTTP.
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import cast
+It can be sent to any actor or task: a trainer publishes what it trained with `load`.
+"""
 
-from ray.exceptions import RayActorError
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
 from ray.serve.handle import DeploymentHandle
 
-from actors.lm.messages import Message
-from actors.lm.requests import BASE, Sample
-from configs.sections import SamplingConfig
-from serve.calls import Answer, Call, Refusal
-
-_MAX_LOST_REPLICAS = 3  # then something kills every replica that takes this call
-
-
-async def ask(handle: DeploymentHandle, call: Call) -> Answer:
-    """Send a call to a replica; UnknownAdapter, BadRequest and BrokenAdapter come as themselves.
-
-    A call that a dying replica took with it goes to another one; nobody had seen its answer.
-    """
-    reply = await _sent(handle, call)
-    if isinstance(reply, Refusal):
-        raise reply.error
-    return reply
+from actors.lm.adapter import Adapter
+from actors.lm.engine import EngineStats
+from actors.lm.requests import Question, Scores
+from serve.calls import Answer, Call, Delta, Description, Loaded, Opened, Prompt
+from serve.sending import send, stream, tell
 
 
-async def _sent(handle: DeploymentHandle, call: Call) -> Answer | Refusal:
-    for _ in range(_MAX_LOST_REPLICAS):
-        with suppress(RayActorError):
-            return cast("Answer | Refusal", await handle.answer.remote(call))
-    return cast("Answer | Refusal", await handle.answer.remote(call))
-
-
-class AdapterClient:
+class ServerClient:
     """Asks a server. Many calls at once are what it is made for: the engine batches them.
 
-    `names` maps the names given at the start to `name@version`, `digests` those to contents. A
-    given name stays with its adapter, also where a newer version of that name is loaded.
+    Every method may raise Unavailable, those that compute something Overloaded; UnknownAdapter,
+    BadRequest, BrokenAdapter and RefusedAdapter come as themselves.
     """
 
-    def __init__(
-        self, handle: DeploymentHandle, names: Mapping[str, str], digests: Mapping[str, str]
-    ) -> None:
-        self._handle, self._names = handle, {BASE: BASE, **names}
-        self._digests = {name: digests[full] for name, full in self._names.items()}
+    def __init__(self, replicas: DeploymentHandle, shelf: Any) -> None:
+        self._replicas, self._shelf = replicas, shelf
+        self._streams = replicas.options(stream=True)
 
-    async def chat(
-        self,
-        adapter: str,
-        messages: Sequence[Message],
-        sampling: SamplingConfig,
-        seed: int | None = None,
-    ) -> Sample:
-        """The assistant's next turn. The same seed gives the same answer."""
-        call = Call(
-            model=self._names.get(adapter, adapter),
-            prompt=list(messages),
-            max_tokens=sampling.max_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            stop=tuple(sampling.stop),
-            seed=seed,
-        )
-        return (await ask(self._handle, call)).completions[0].sample
+    def __reduce__(self) -> tuple[type["ServerClient"], tuple[DeploymentHandle, Any]]:
+        return type(self), (self._replicas, self._shelf)
 
-    def adapters(self) -> dict[str, str]:
-        """Name -> digest of what was loaded at the start, `base` included."""
-        return dict(self._digests)
+    async def ask(self, call: Call) -> Answer:
+        """Each prompt completed n times; a call that a dying replica took along is sent again."""
+        return await send(self._replicas, "answer", call)
+
+    def ask_stream(self, call: Call) -> AsyncGenerator[Opened | Delta | Answer, None]:
+        """The same as it comes, and the whole answer last. To close it ends its rows."""
+        return stream(self._streams, "stream", call)
+
+    async def score(self, adapters: Sequence[str], questions: Sequence[Question]) -> list[Scores]:
+        """What each adapter says to all the questions, computed together."""
+        return await send(self._replicas, "score", list(adapters), list(questions))
+
+    async def tokenize(self, prompt: Prompt, add_special_tokens: bool) -> list[int]:
+        """A prompt's token ids; a conversation as the chat template renders it."""
+        return await send(self._replicas, "tokenize", prompt, add_special_tokens)
+
+    async def describe(self) -> Description:
+        """The base, and every adapter that can be asked."""
+        return await send(self._replicas, "describe")
+
+    async def load(
+        self, name: str, path: str | None = None, adapter: Adapter | None = None
+    ) -> Loaded:
+        """Make an adapter answerable, from memory or from the server's storage root.
+
+        It is answered when a replica has loaded it and every replica knows its name. A bare name
+        gets its next version. AbsentAdapter where there is no such path.
+        """
+        source = adapter if adapter is not None else path
+        if source is None:
+            raise ValueError("load needs a path or an adapter")
+        full = await tell(self._shelf.reserve.remote(name, source))
+        try:
+            loaded: Loaded = await send(self._replicas, "load", full)
+            await tell(self._shelf.publish.remote(full))
+        except BaseException:
+            self._shelf.give_up.remote(full)
+            raise
+        return loaded
+
+    async def unload(self, name: str) -> list[str]:
+        """Take away `name@version`, or all versions of `name`; what was asked before is answered.
+
+        Returns what went, when no replica knows it any more.
+        """
+        return await tell(self._shelf.remove.remote(name))
+
+    async def stats(self) -> list[tuple[str, EngineStats, list[str]]]:
+        """For each replica that answers: its id, how busy it is, and the adapters in its slots."""
+        watchers = await tell(self._shelf.roll_call.remote())
+        return [(replica, one.stats, one.resident) for replica, one in watchers.items()]

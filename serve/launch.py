@@ -1,5 +1,6 @@
 """Start an adapter server inside a Ray that runs already, and take it down again."""
 
+import asyncio
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 import ray
 import ray.serve as ray_serve
 from ray.serve import Application
-from ray.serve.handle import DeploymentHandle
+from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
 from actors.lm.adapter import Adapter
 from actors.lm.base import resolve_base_name
@@ -16,18 +17,21 @@ from actors.lm.refusals import RefusedAdapter
 from actors.lm.tiny import TINY, tiny_name
 from configs.errors import UserError
 from configs.sections import ServerConfig
+from serve.adapter_client import AdapterClient
 from serve.app import build_app
-from serve.calls import Description
-from serve.client import AdapterClient
+from serve.calls import Description, Loaded
+from serve.client import ServerClient
 from serve.deploy import QUIET, deployed, ensure_serve
 from serve.door import open_door
 from serve.openai.keys import Keys
 from serve.replica import Replica
-from serve.shelf import start_shelf
+from serve.routing import HoldersFirst
+from serve.shelf import Holdings, start_shelf
 
 _REPLICA = "replica"
 # The engine queues and batches by itself; Serve only has to let the calls through.
 _CALLS_AT_ONCE = 100_000
+_ROUTING_STATS_S = 1.0  # how often the router hears which adapters a replica holds
 _DRAIN_CHECK_S = 0.2  # how often a stopping replica looks whether it is idle
 
 
@@ -39,13 +43,9 @@ def adapter_server(
 
     The client knows the adapters by the names given here. UserError when one cannot be served.
     """
-    app_name, base = f"adapters-{uuid.uuid4().hex[:8]}", _base(base_model)
-    ensure_serve()
-    with (
-        _shelved(base, adapters) as shelved,
-        deployed(_replicas(base, server, shelved.shelf), app_name) as handle,
-    ):
-        yield AdapterClient(handle, shelved.names, _described(handle).adapters)
+    with _server(base_model, server, Holdings()) as client:
+        names = _load_all(client, adapters)
+        yield AdapterClient(client, names, _described(client).adapters)
 
 
 @contextmanager
@@ -58,20 +58,28 @@ def http_server(
     port: int,
     keys: Keys,
     max_body_bytes: int,
+    holdings: Holdings,
 ) -> Iterator[Description]:
     """The same behind OpenAI's API on host:port of this machine; yields what it answers to."""
-    from serve.client import ServerClient
+    with _server(base_model, server, holdings) as client:
+        _load_all(client, adapters)
+        with open_door(build_app(client, keys, max_body_bytes), host, port):
+            yield _described(client)
 
-    app_name, base = f"server-{uuid.uuid4().hex[:8]}", _base(base_model)
+
+@contextmanager
+def _server(base_model: str, server: ServerConfig, holdings: Holdings) -> Iterator[ServerClient]:
+    """Replicas and their shelf, without adapters; UserError when they cannot start."""
+    base = _base(base_model)
     ensure_serve()
-    with (
-        _shelved(base, adapters) as shelved,
-        deployed(_replicas(base, server, shelved.shelf), app_name) as handle,
-    ):
-        described = _described(handle)
-        app = build_app(ServerClient(handle), keys, max_body_bytes)
-        with open_door(app, host, port):
-            yield described
+    shelf = start_shelf(base.names, holdings)
+    try:
+        with deployed(_replicas(base, server, shelf), f"server-{uuid.uuid4().hex[:8]}") as handle:
+            client = ServerClient(handle, shelf)
+            _described(client)
+            yield client
+    finally:
+        ray.kill(shelf)
 
 
 class _Base(NamedTuple):
@@ -85,45 +93,59 @@ def _base(given: str) -> _Base:
     return _Base(name, sorted({given, name, *([TINY] if name == tiny_name() else [])}))
 
 
-class _Shelved(NamedTuple):
-    shelf: Any
-    names: dict[str, str]  # as given -> name@version
+def _load_all(client: ServerClient, adapters: Mapping[str, Adapter]) -> dict[str, str]:
+    """Name as given -> `name@version`."""
+
+    async def load_all() -> dict[str, str]:
+        return {name: (await _load(client, name, one)).model for name, one in adapters.items()}
+
+    return asyncio.run(load_all())
 
 
-@contextmanager
-def _shelved(base: _Base, adapters: Mapping[str, Adapter]) -> Iterator[_Shelved]:
-    """The adapters in the cluster, for whichever replica asks."""
-    shelf = start_shelf(base.names)
+async def _load(client: ServerClient, name: str, adapter: Adapter) -> Loaded:
     try:
-        names = {name: _put(shelf, name, adapter) for name, adapter in adapters.items()}
-        yield _Shelved(shelf, names)
-    finally:
-        ray.kill(shelf)
-
-
-def _put(shelf: Any, name: str, adapter: Adapter) -> str:
-    try:
-        return ray.get(shelf.put.remote(name, adapter))
+        return await client.load(name, adapter=adapter)
     except RefusedAdapter as error:
-        # Ray's own exception wraps it with an account of where it was raised.
-        raise UserError(f"adapter {getattr(error, 'cause', error)}.") from None
+        raise UserError(f'adapter "{name}" cannot be served: {error}.') from None
 
 
 def _replicas(base: _Base, server: ServerConfig, shelf: Any) -> Application:
     has_gpus = server.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+    router: dict[str, Any] = {
+        "request_router_class": HoldersFirst,
+        "request_router_kwargs": {"overfull": max(1, server.max_batch // 4)},
+        "request_routing_stats_period_s": _ROUTING_STATS_S,
+    }
     deployment = ray_serve.deployment(
         name=_REPLICA,
-        num_replicas=server.num_replicas,
+        **_scale(server),
         max_ongoing_requests=_CALLS_AT_ONCE,
         graceful_shutdown_wait_loop_s=_DRAIN_CHECK_S,
+        request_router_config=RequestRouterConfig(**router),
         ray_actor_options={"num_cpus": 1, "num_gpus": 1 if has_gpus else 0},
         logging_config=QUIET,
     )(Replica)
     return deployment.bind(base.name, base.names, server, shelf)
 
 
-def _described(replicas: DeploymentHandle) -> Description:
-    described: Description = replicas.describe.remote().result()
+def _scale(server: ServerConfig) -> dict[str, Any]:
+    """Another replica comes when the batches of those that are there are full twice over."""
+    least, most = server.num_replicas, server.max_replicas or server.num_replicas
+    if most < least:
+        raise UserError(
+            f"server.max_replicas={most} is less than server.num_replicas={least}; leave it out "
+            "for a fixed number."
+        )
+    if most == least:
+        return {"num_replicas": least}
+    config = AutoscalingConfig(
+        min_replicas=least, max_replicas=most, target_ongoing_requests=2.0 * server.max_batch
+    )
+    return {"autoscaling_config": config}
+
+
+def _described(client: ServerClient) -> Description:
+    described = asyncio.run(client.describe())
     if described.problem is not None:
         raise UserError(described.problem)
     return described

@@ -7,8 +7,13 @@ from actors.lm.refusals import BadRequest
 from serve.calls import Prompt
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
-    """Token ids of a conversation (rendered by the chat template), a text, or the ids given."""
+def encode_prompt(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, *, add_special_tokens: bool = True
+) -> list[int]:
+    """Token ids of a conversation (rendered by the chat template), a text, or the ids given.
+
+    Only a text gets the tokenizer's special tokens: a template writes its own.
+    """
     if not isinstance(prompt, str):
         if prompt and isinstance(prompt[0], int):
             return [token for token in prompt if isinstance(token, int)]
@@ -22,7 +27,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[in
         except ValueError as error:
             raise BadRequest(str(error), "prompt") from None
     _check_text(prompt)
-    return tokenizer(prompt)["input_ids"]
+    return tokenizer(prompt, add_special_tokens=add_special_tokens)["input_ids"]
 
 
 def _check_text(text: str) -> None:

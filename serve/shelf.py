@@ -20,11 +20,12 @@ from actors.lm.engine import EngineStats
 from actors.lm.refusals import RefusedAdapter, UnknownAdapter
 from actors.lm.requests import BASE
 from serve.calls import Refusal
+from serve.paths import read_within
 from serve.registry import Registry
 from serve.versions import Versions
 
 _POLL_S = 1.0  # an answer to a poll waits so long for news
-_LEASE_S = 5.0  # a replica that has not polled for so long is gone
+LEASE_S = 5.0  # a replica that has not polled for so long is gone, and must not trust what it saw
 
 
 class View(NamedTuple):
@@ -43,32 +44,45 @@ class Watcher(NamedTuple):
     resident: list[str]
 
 
+class Holdings(NamedTuple):
+    """What a shelf may take: from which storage root, None for no paths at all, and how large."""
+
+    storage: str | None = None
+    max_adapter_bytes: int = 2**30
+
+
 class AdapterShelf:
     """Adapters by `name@version`. Refusals are values, as in a replica."""
 
     def __init__(
         self,
         base_names: Collection[str],
-        versions_root: str | None,
+        holdings: Holdings,
         clock: Callable[[], float] = time.monotonic,
+        keep: Callable[[Adapter], Any] = ray.put,
     ) -> None:
-        self._versions = Versions(versions_root)
+        self._holdings, self._keep = holdings, keep
+        self._versions = Versions(holdings.storage)
         self._registry = Registry(base_names, self._versions.read())
         self._adapters: dict[str, Any] = {}  # name@version -> reference to the adapter
         self._watchers: dict[str, Watcher] = {}
         self._serial, self._clock = 0, clock
         self._news = asyncio.Condition()
 
-    async def reserve(self, name: str, adapter: Adapter) -> str | Refusal:
-        """Hold an adapter under the `name@version` that it gets; nobody can ask for it yet."""
+    async def reserve(self, name: str, source: Adapter | str) -> str | Refusal:
+        """Hold an adapter under the `name@version` that it gets; nobody can ask for it yet.
+
+        A source that is not the adapter itself is its path under the storage root.
+        """
         try:
+            adapter = await asyncio.to_thread(self._checked, source)
             full = self._registry.reserve(name, adapter.digest)
+            while not self._versions.write(full, adapter.digest):
+                self._registry = self._with_news_of_others()
+                full = self._registry.reserve(name, adapter.digest)
         except RefusedAdapter as error:
             return Refusal(error)
-        if not self._versions.write(full, adapter.digest):
-            self._registry = self._with_news_of_others()
-            return await self.reserve(name, adapter)
-        self._adapters[full] = ray.put(adapter)
+        self._adapters[full] = self._keep(adapter)
         return full
 
     async def publish(self, full: str) -> None:
@@ -108,23 +122,43 @@ class AdapterShelf:
                     await self._news.wait_for(lambda: self._serial > seen)
         return View(self._serial, self._registry.digests())
 
-    async def watchers(self) -> dict[str, Watcher]:
-        """The replicas that are alive."""
-        oldest_s = self._clock() - _LEASE_S
-        alive = {k: watcher for k, watcher in self._watchers.items() if watcher.polled_s > oldest_s}
-        self._watchers = alive
-        return alive
+    async def roll_call(self) -> dict[str, Watcher]:
+        """The replicas that answer, with what they tell just now."""
+        called = self._serial + 1
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_S):
+                await self._changed()
+        return {name: one for name, one in self._watchers.items() if one.seen >= called}
 
     async def _changed(self) -> None:
+        """Until every replica has polled since, or is gone."""
         async with self._news:
             self._serial += 1
             changed = self._serial
             self._news.notify_all()
-        while any(watcher.seen < changed for watcher in (await self.watchers()).values()):
+        while self._is_behind(changed):
             async with self._news:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_POLL_S):
                         await self._news.wait()
+
+    def _is_behind(self, serial: int) -> bool:
+        oldest_s = self._clock() - LEASE_S
+        self._watchers = {k: one for k, one in self._watchers.items() if one.polled_s > oldest_s}
+        return any(one.seen < serial for one in self._watchers.values())
+
+    def _checked(self, source: Adapter | str) -> Adapter:
+        """The adapter with its digest computed; beside the event loop, for it may be large."""
+        most, root = self._holdings.max_adapter_bytes, self._holdings.storage
+        if isinstance(source, str):
+            if root is None:
+                raise RefusedAdapter(f"{source}: this server has no storage root to read from")
+            source = read_within(source, root, most)
+        size = sum(tensor.nbytes for tensor in source.tensors.values())
+        if size > most:
+            raise RefusedAdapter(f"the adapter has {size:,} bytes; this server takes {most:,}")
+        _ = source.digest  # from now on it is known
+        return source
 
     def _with_news_of_others(self) -> Registry:
         """The registry anew, with what other servers on the storage root have given out."""
@@ -134,8 +168,8 @@ class AdapterShelf:
         return registry
 
 
-def start_shelf(base_names: Collection[str], versions_root: str | None = None) -> Any:
-    """The handle of a new shelf: on this node, where `versions_root` means what it means here."""
+def start_shelf(base_names: Collection[str], holdings: Holdings) -> Any:
+    """The handle of a new shelf: on this node, where a storage root means what it means here."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    actor = ray.remote(num_cpus=0, scheduling_strategy=here)(AdapterShelf)
-    return actor.remote(base_names, versions_root)
+    actor = ray.remote(AdapterShelf).options(num_cpus=0, scheduling_strategy=here)
+    return actor.remote(base_names, holdings)

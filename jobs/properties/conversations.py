@@ -9,7 +9,7 @@ from actors.store.records import record_key
 from configs.base import digest
 from configs.eval import EvalConfig
 from jobs.properties.prompt_file import EvalItem
-from serve.client import AdapterClient
+from serve.adapter_client import AdapterClient
 
 
 class Cell(NamedTuple):

@@ -19,7 +19,7 @@ from jobs.properties.judge import Judges
 from jobs.properties.judgements import Judgements
 from jobs.properties.pooled import progress
 from jobs.properties.results import conversation_row
-from serve.client import AdapterClient
+from serve.adapter_client import AdapterClient
 
 
 class EvalStream:

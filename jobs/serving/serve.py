@@ -17,6 +17,7 @@ from serve.address import base_url, check_free, is_loopback
 from serve.calls import Description
 from serve.launch import http_server
 from serve.openai.keys import keys_from
+from serve.shelf import Holdings
 
 _SHOWN_DIGITS = 16
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -41,6 +42,7 @@ def run(config: ServeConfig) -> int:
             port=config.port,
             keys=keys,
             max_body_bytes=config.max_body_mb * 2**20,
+            holdings=Holdings(config.storage, config.max_adapter_mb * 2**20),
         ) as described:
             _introduce(described, base_url(config.host, config.port))
             _until_interrupted()

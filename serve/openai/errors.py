@@ -21,6 +21,7 @@ from starlette.responses import Response
 from actors.lm.refusals import BadRequest, BrokenAdapter, RefusedAdapter, UnknownAdapter
 from serve.calls import Overloaded, Unavailable
 from serve.openai.shapes import ErrorReply
+from serve.paths import AbsentAdapter
 
 _BAD = "invalid_request_error"
 _SECONDS_UNTIL_REPLACED = 5  # about what a replica takes to come back
@@ -83,6 +84,8 @@ def told(error: Exception, *, chat: bool = False) -> Failure:
             names = _CHAT_NAMES if chat else _COMPLETION_NAMES
             param = error.field and names.get(error.field, error.field)
             return Failure(400, f"{error}.", param=param)
+        case AbsentAdapter():
+            return Failure(404, f"{error}.", param="lora_path", code="adapter_not_found")
         case RefusedAdapter():
             return Failure(400, f"{error}.", param="lora_name", code="adapter_refused")
         case BrokenAdapter():

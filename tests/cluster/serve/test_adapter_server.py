@@ -11,7 +11,7 @@ from actors.lm.messages import user
 from actors.lm.refusals import BadRequest, UnknownAdapter
 from configs.errors import UserError
 from configs.sections import SamplingConfig, ServerConfig
-from serve.client import AdapterClient
+from serve.adapter_client import AdapterClient
 from serve.launch import adapter_server
 
 CPU = ServerConfig(device="cpu", max_adapters=4, max_batch=16, num_replicas=2)
