@@ -14,6 +14,7 @@ import torch
 
 from actors.lm.adapter import Adapter
 from actors.lm.base import LoadedBase, load_base
+from actors.lm.decode.dense import quicken
 from actors.lm.decode.stepper import Stepper
 from actors.lm.engine import EngineStats, OnPiece
 from actors.lm.refusals import RefusedAdapter, UnknownAdapter
@@ -47,6 +48,7 @@ class TorchEngine:
         `threads` is the model thread's share of the cores.
         """
         self.limits, self.max_adapters = limits_of(base), max_adapters
+        quicken(base.model)
         self._bank, self._step_tokens = SlotBank(base, max_adapters), step_tokens
         self._stepper = Stepper(
             self._bank, cache_tokens=cache_tokens, step_tokens=step_tokens, max_rows=max_batch
