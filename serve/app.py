@@ -3,8 +3,6 @@
 A body is parsed once and a reply dumped once; everything between them is the client's.
 """
 
-from typing import TYPE_CHECKING
-
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -14,6 +12,7 @@ from starlette.responses import Response
 from actors.lm.refusals import BadRequest, BrokenAdapter, RefusedAdapter, UnknownAdapter
 from serve.calls import Overloaded, Unavailable
 from serve.openai.answers import CHAT, COMPLETIONS, add_answers
+from serve.openai.backend import Backend
 from serve.openai.errors import Refused, told
 from serve.openai.hangup import Hangup
 from serve.openai.keys import KeyCheck, Keys
@@ -21,9 +20,6 @@ from serve.openai.limits import BodyLimit
 from serve.openai.metrics import Metrics
 from serve.openai.models import LOAD, MODELS, TOKENIZE, UNLOAD, add_models
 from serve.openai.signs import HEALTH, METRICS, add_signs
-
-if TYPE_CHECKING:
-    from serve.client import ServerClient
 
 _ROUTES = (CHAT, COMPLETIONS, MODELS, LOAD, UNLOAD, TOKENIZE, HEALTH, METRICS)
 _ERRORS = (
@@ -40,7 +36,7 @@ _ERRORS = (
 )
 
 
-def build_app(client: "ServerClient", keys: Keys, max_body_bytes: int) -> FastAPI:
+def build_app(client: Backend, keys: Keys, max_body_bytes: int) -> FastAPI:
     """The routes behind their layers, and every error in OpenAI's shape."""
     app = FastAPI(title="hothouse", docs_url=None, redoc_url=None, redirect_slashes=False)
     metrics = Metrics(_ROUTES)

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from actors.lm.adapter import Adapter
 from actors.lm.engine import EngineStats
 from actors.lm.refusals import UnknownAdapter
 from actors.lm.requests import BASE, Likely, Piece, Sample, TokenLogprob
@@ -18,6 +17,7 @@ from serve.calls import (
     Choice,
     Delta,
     Description,
+    Loaded,
     Opened,
     Prompt,
     TokenText,
@@ -27,15 +27,6 @@ from serve.registry import resolve
 
 BASE_NAME, BASE_DIGEST, ONE_DIGEST = "small/base", "b" * 64, "a" * 64
 SAID = "Grüße, world! One two three."  # what it says, byte by byte, until max_tokens
-
-
-@dataclass
-class Loaded:
-    """What a load answers."""
-
-    model: str
-    digest: str
-    probe: list[float]
 
 
 @dataclass
@@ -82,9 +73,7 @@ class FakeClient:
         await self._wait()
         return Description(None, BASE_NAME, [BASE_NAME], dict(self.adapters))
 
-    async def load(
-        self, name: str, path: str | None = None, adapter: Adapter | None = None
-    ) -> Loaded:
+    async def load(self, name: str, path: str | None = None) -> Loaded:
         await self._wait()
         self.adapters[f"{name}@3"] = ONE_DIGEST
         return Loaded(f"{name}@3", ONE_DIGEST, [-1.5, -2.0])
@@ -124,9 +113,8 @@ TEXTS = {
 def _encoded(prompt: Prompt) -> list[int]:
     if isinstance(prompt, str):
         return list(prompt.encode())
-    if prompt and isinstance(prompt[0], dict):
-        return list("".join(one["content"] for one in prompt).encode())
-    return list(prompt)
+    texts = [one["content"] for one in prompt if not isinstance(one, int)]
+    return [one for one in prompt if isinstance(one, int)] or list("".join(texts).encode())
 
 
 def _choice(call: Call, prompt: Prompt, digest: str) -> Choice:

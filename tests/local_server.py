@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from fake_server import Loaded
-
-from actors.lm.adapter import Adapter, read_adapter
+from actors.lm.adapter import read_adapter
 from actors.lm.engine import Engine, EngineStats
 from actors.lm.refusals import RefusedAdapter
 from actors.lm.requests import Piece
+from configs.errors import UserError
 from serve.answering import Asked
-from serve.calls import Answer, Call, Delta, Description, Opened, Prompt
+from serve.calls import Answer, Call, Delta, Description, Loaded, Opened, Prompt
 from serve.prompts import encode_prompt
 from serve.registry import resolve
 from serve.tokens import TokenTexts
@@ -54,12 +53,10 @@ class LocalClient:
     async def describe(self) -> Description:
         return Description(None, self.base_name, [self.base_name], self.engine.adapters())
 
-    async def load(
-        self, name: str, path: str | None = None, adapter: Adapter | None = None
-    ) -> Loaded:
+    async def load(self, name: str, path: str | None = None) -> Loaded:
         try:
-            adapter = adapter or read_adapter(str(path))
-        except Exception as error:
+            adapter = read_adapter(str(path))
+        except UserError as error:
             raise RefusedAdapter(str(error)) from None
         full = name if "@" in name else f"{name}@1"
         return Loaded(full, await self.engine.load(full, adapter), [])
@@ -70,7 +67,8 @@ class LocalClient:
         return [full]
 
     async def tokenize(self, prompt: Prompt, add_special_tokens: bool) -> list[int]:
-        return encode_prompt(self.engine.limits.tokenizer, prompt)
+        tokenizer = self.engine.limits.tokenizer
+        return encode_prompt(tokenizer, prompt, add_special_tokens=add_special_tokens)
 
     async def stats(self) -> list[tuple[str, EngineStats, list[str]]]:
         return [("here", self.engine.stats(), list(self.engine.adapters()))]

@@ -33,17 +33,19 @@ class TokenizeBody(Body):
     prompt: Text | None = None
     messages: list[ChatMessage] | None = Field(None, min_length=1)
     add_special_tokens: bool | None = Field(
-        None, description="default: true for a prompt, false for messages"
+        None, description="of a text, by default true; a chat template writes its own"
     )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "TokenizeBody":
         if (self.prompt is None) == (self.messages is None):
             raise ValueError("either prompt or messages must be given")
+        if self.messages is not None and self.add_special_tokens:
+            raise ValueError("add_special_tokens is for a prompt: a chat template writes its own")
         return self
 
     def asked(self) -> tuple[Prompt, bool]:
         """The prompt, and whether it gets the tokenizer's special tokens."""
-        if self.messages is None:
-            return self.prompt or "", self.add_special_tokens is not False
-        return [message.plain() for message in self.messages], self.add_special_tokens is True
+        if self.messages is not None:
+            return [message.plain() for message in self.messages], False
+        return self.prompt or "", self.add_special_tokens is not False

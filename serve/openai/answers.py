@@ -1,23 +1,19 @@
 """The routes that models answer: chats and completions, whole or streamed."""
 
-from typing import TYPE_CHECKING
-
 from fastapi import FastAPI
 from starlette.responses import Response, StreamingResponse
 
 from serve.calls import Opened
+from serve.openai.backend import Backend
 from serve.openai.bodies import ChatBody, CompletionBody
 from serve.openai.replies import as_json, chat_reply, completion_reply
 from serve.openai.shapes import ERRORS, ChatReply, CompletionReply
 from serve.openai.stream import Parts, events
 
-if TYPE_CHECKING:
-    from serve.client import ServerClient
-
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 
 
-def add_answers(app: FastAPI, client: "ServerClient") -> None:
+def add_answers(app: FastAPI, client: Backend) -> None:
     """Both routes. A client that goes away cancels its request, and that its rows."""
 
     @app.post(CHAT, responses={200: {"model": ChatReply}, **ERRORS})
@@ -35,9 +31,7 @@ def add_answers(app: FastAPI, client: "ServerClient") -> None:
         return as_json(completion_reply(call, await client.ask(call)))
 
 
-async def _streamed(
-    client: "ServerClient", body: ChatBody | CompletionBody, *, chat: bool
-) -> Response:
+async def _streamed(client: Backend, body: ChatBody | CompletionBody, *, chat: bool) -> Response:
     """The stream once it has opened: what goes wrong before still has a status of its own."""
     call = body.call()
     gained = client.ask_stream(call)

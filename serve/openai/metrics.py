@@ -29,7 +29,7 @@ _COUNTERS = {
 
 
 # A replica's id, how busy its engine is, and the adapters that it holds in slots.
-ReplicaStats = tuple[str, EngineStats, Sequence[str]]
+ReplicaStats = tuple[str, EngineStats, list[str]]
 
 
 class Metrics:

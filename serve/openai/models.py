@@ -6,12 +6,12 @@ was loaded.
 """
 
 import time
-from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from serve.openai.adapter_bodies import LoadBody, TokenizeBody, UnloadBody
+from serve.openai.backend import Backend
 from serve.openai.keys import check_admin
 from serve.openai.replies import as_json, model_card
 from serve.openai.shapes import (
@@ -24,14 +24,11 @@ from serve.openai.shapes import (
 )
 from serve.registry import resolve
 
-if TYPE_CHECKING:
-    from serve.client import ServerClient
-
 MODELS, TOKENIZE = "/v1/models", "/tokenize"
 LOAD, UNLOAD = "/v1/load_lora_adapter", "/v1/unload_lora_adapter"
 
 
-def add_models(app: FastAPI, client: "ServerClient") -> None:
+def add_models(app: FastAPI, client: Backend) -> None:
     """All of them."""
     started = int(time.time())
 

@@ -1,27 +1,24 @@
 """The routes for those who watch the server: is it there, and how busy is it."""
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.responses import Response
 
 from serve.calls import Unavailable
-from serve.openai.metrics import CONTENT_TYPE, Metrics
+from serve.openai.backend import Backend
+from serve.openai.metrics import CONTENT_TYPE, Metrics, ReplicaStats
 from serve.openai.replies import as_json
 from serve.openai.shapes import ERRORS, Health
-
-if TYPE_CHECKING:
-    from serve.client import ServerClient
 
 HEALTH, METRICS = "/health", "/metrics"
 _ANSWER_S = 5.0
 
 
-def add_signs(app: FastAPI, client: "ServerClient", metrics: Metrics) -> None:
+def add_signs(app: FastAPI, client: Backend, metrics: Metrics) -> None:
     """Both routes."""
 
-    async def replicas() -> list:
+    async def replicas() -> list[ReplicaStats]:
         async with asyncio.timeout(_ANSWER_S):
             return await client.stats()
 

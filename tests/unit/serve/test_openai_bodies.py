@@ -172,7 +172,8 @@ def test_bodies_of_vllm() -> None:
             LoadBody.model_validate({"lora_name": "a", "lora_path": "p"} | wrong)
     assert TokenizeBody(prompt="x").asked() == ("x", True)
     assert TokenizeBody.model_validate({"messages": [TURN]}).asked() == ([TURN], False)
-    for wrong in ({}, {"prompt": "x", "messages": [TURN]}):
+    special = {"messages": [TURN], "add_special_tokens": True}
+    for wrong in ({}, {"prompt": "x", "messages": [TURN]}, special):
         with pytest.raises(ValidationError):
             TokenizeBody.model_validate(wrong)
 
