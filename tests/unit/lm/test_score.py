@@ -75,6 +75,11 @@ def test_slots_in_any_order_and_more_than_once(
     _check(bank, [slots["rslora"], 0, slots["plain"], 0], _questions(5))
 
 
+def test_nobody_says_nothing_to_no_questions(bank: SlotBank) -> None:
+    assert _scored(bank, [], _questions(2)) == []
+    assert _scored(bank, [0], []) == [Scores("digest 0", [])]
+
+
 def test_a_pass_is_bounded_however_many_adapters_there_are(
     bank: SlotBank, adapter_paths: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
