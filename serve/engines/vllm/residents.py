@@ -56,7 +56,7 @@ class Residents:
     def __init__(self, llm: Any, api: Api, base: Base, max_adapters: int) -> None:
         self._llm, self._api, self._base, self._max_adapters = llm, api, base, max_adapters
         self._named = {BASE: Resident(BASE, base.digest, None)}
-        self._leaving = 0  # unloaded, but not done with their last answers
+        self._drops: set[asyncio.Task[None]] = set()  # unloaded, not done with their last answers
         self._shelf = Shelf()
         self.changes = asyncio.Lock()
 
@@ -89,16 +89,18 @@ class Residents:
             raise RefusedAdapter("the base cannot be unloaded")
         resident = self.find(name)
         del self._named[name]
-        self._leaving += 1
-        # Whoever asked may go away; the place must come back all the same.
-        await asyncio.shield(self._drop(resident))
+        # A caller that no longer waits for it must not leave a place taken for ever.
+        task = asyncio.create_task(self._drop(resident))
+        self._drops.add(task)
+        task.add_done_callback(self._drops.discard)
+        await asyncio.shield(task)
 
     def close(self) -> None:
         """Delete the adapters' files."""
         self._shelf.close()
 
     def _shelve(self, name: str, adapter: Adapter) -> Shelved:
-        taken = len(self._named) - 1 + self._leaving
+        taken = len(self._named) - 1 + len(self._drops)
         if taken >= self._max_adapters:
             raise RefusedAdapter(f"all {taken} places are taken; unload one or raise max_adapters")
         check_adapter(adapter, self._base.name, self._base.skeleton)
@@ -121,4 +123,3 @@ class Residents:
             if resident.lora is not None:
                 await self._llm.remove_lora(resident.lora.lora_int_id)
                 await asyncio.to_thread(self._shelf.remove, resident.lora)
-            self._leaving -= 1
