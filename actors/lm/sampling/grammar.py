@@ -3,6 +3,7 @@
 Importing this takes a second, so rows import it with the first schema.
 """
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -29,7 +30,7 @@ class Grammar:
             # Models like to go on with white space, and small ones never end: JSON on one line.
             compiled = compiler.compile_json_schema(schema, any_whitespace=False)
         except (RuntimeError, ValueError, TypeError) as error:
-            reason = str(error).strip().rpartition("\n")[2].rpartition(".cc:")[2]
+            reason = re.sub(r"^\[.*?\.cc:\d+: ", "", str(error).strip())  # without its own place
             raise BadRequest(f"the JSON schema cannot be held to: {reason}", FIELD) from None
         self._vocabulary = limits.vocabulary
         self._matcher = xgrammar.GrammarMatcher(

@@ -1,13 +1,15 @@
 """Rows held to a JSON schema: what they say meets it, and what cannot be held to is refused."""
 
 import json
-from typing import Any
+from enum import Enum
+from typing import Any, Literal
 
 import jsonschema
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field
 from small_base import byte_tokenizer
 
 from actors.lm.engine import Limits
@@ -106,6 +108,35 @@ def test_any_object_is_a_schema_too() -> None:
     ended = [row.result().text for row in rows if row.result().finish_reason == "stop"]
     assert ended
     assert all(isinstance(json.loads(text), dict) for text in ended)
+
+
+class Mood(Enum):
+    GOOD = "good"
+    BAD = "bad"
+
+
+class Note(BaseModel):
+    """A note."""
+
+    mood: Mood = Field(description="how it reads")
+    at: tuple[int, bool]
+    tag: Literal["x"] | None = None
+    share: float = Field(ge=0, le=1)
+
+
+class Notes(BaseModel):
+    first: Note
+    more: list[Note] = Field(max_length=2)
+    counts: dict[str, int]
+
+
+def test_what_pydantic_writes_can_be_held_to() -> None:
+    rows = [_row(json.dumps(Notes.model_json_schema()), seed=i, max_tokens=600) for i in range(8)]
+    _run(rows)
+    ended = [row.result().text for row in rows if row.result().finish_reason == "stop"]
+    assert ended
+    for text in ended:
+        Notes.model_validate_json(text)
 
 
 def test_without_an_end_token_the_row_ends_with_its_text() -> None:
