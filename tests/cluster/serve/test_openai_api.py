@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import openai
+import pydantic
 import pytest
 
 from actors.lm.adapter import Adapter
@@ -32,6 +33,7 @@ def url(serve_folder: Path, base_model: str) -> Iterator[str]:
         port = probe.getsockname()[1]
     paths = {name: str(serve_folder / name) for name in ("one", "two")}
     given = [f"base_model={base_model}", f"adapters={json.dumps(paths)}", f"port={port}"]
+    given.append(f"storage={serve_folder}")
     command = [sys.executable, "-m", "jobs", "serve", *given, "server.device=cpu"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -88,15 +90,87 @@ def test_chat(client: openai.OpenAI, adapters: dict[str, Adapter]) -> None:
     assert again.choices[0].message.content == first.message.content
 
 
+def test_a_stream(client: openai.OpenAI, adapters: dict[str, Adapter]) -> None:
+    fields: dict[str, Any] = {"model": "one", "messages": HELLO, "n": 2, "seed": 5}
+    whole = client.chat.completions.create(**fields, max_tokens=12)
+    options: Any = {"include_usage": True}
+    stream = client.chat.completions.create(
+        **fields, max_tokens=12, stream=True, stream_options=options
+    )
+    *parts, last = list(stream)
+    for choice in whole.choices:
+        mine = [part.choices[0] for part in parts if part.choices[0].index == choice.index]
+        assert "".join(one.delta.content or "" for one in mine) == choice.message.content
+        assert mine[-1].finish_reason == choice.finish_reason
+    assert last.usage == whole.usage
+    assert last.to_dict()["adapter_digest"] == adapters["one"].digest
+
+
+def test_a_stream_asynchronously(url: str) -> None:
+    async def main() -> str:
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
+            stream = await client.completions.create(
+                model="two", prompt="Once", max_tokens=5, stream=True, temperature=0
+            )
+            return "".join([part.choices[0].text async for part in stream])
+
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+        whole = client.completions.create(model="two", prompt="Once", max_tokens=5, temperature=0)
+    assert asyncio.run(main()) == whole.choices[0].text
+
+
+def test_structured_answers(client: openai.OpenAI) -> None:
+    class Verdict(pydantic.BaseModel):
+        honest: bool
+
+    reply = client.chat.completions.parse(
+        model="one", messages=HELLO, response_format=Verdict, max_tokens=60, temperature=0
+    )
+    assert reply.choices[0].message.parsed in (Verdict(honest=True), Verdict(honest=False))
+
+
 def test_completions_and_stop(client: openai.OpenAI) -> None:
-    ask: dict[str, Any] = {"model": "two", "prompt": "Once", "max_tokens": 20, "seed": 1}
-    whole = client.completions.create(**ask, logprobs=0).choices[0]
-    assert whole.logprobs is not None
-    assert whole.logprobs.tokens is not None
-    assert len(whole.logprobs.tokens) == len(whole.logprobs.token_logprobs or [])
-    stop = whole.text[2]
-    cut = client.completions.create(**ask, stop=stop).choices[0]
-    assert (cut.text, cut.finish_reason) == (whole.text[: whole.text.index(stop)], "stop")
+    ask: dict[str, Any] = {"model": "two", "max_tokens": 20, "seed": 1}
+    whole = client.completions.create(**ask, prompt=["Once", "Twice"], logprobs=2)
+    assert whole.usage is not None
+    assert whole.usage.prompt_tokens == len("OnceTwice")
+    first = whole.choices[0]
+    assert first.logprobs is not None
+    assert first.logprobs.tokens is not None
+    assert len(first.logprobs.tokens) == len(first.logprobs.token_logprobs or [])
+    stop = first.text[2]
+    cut = client.completions.create(**ask, prompt="Once", stop=stop).choices[0]
+    assert (cut.text, cut.finish_reason) == (first.text[: first.text.index(stop)], "stop")
+
+
+def test_adapters_come_and_go(
+    url: str, client: openai.OpenAI, serve_folder: Path, adapters: dict[str, Adapter]
+) -> None:
+    body = {"lora_name": "late", "lora_path": str(serve_folder / "two")}
+    status, loaded = _post(f"{url}/v1/load_lora_adapter", json.dumps(body))
+    assert (status, loaded["model"]) == (200, "late@1")
+    assert loaded["digest"] == adapters["two"].digest
+    reply = client.completions.create(model="late", prompt="Once", max_tokens=3, temperature=0)
+    same = client.completions.create(model="two", prompt="Once", max_tokens=3, temperature=0)
+    assert (reply.model, reply.choices[0].text) == ("late@1", same.choices[0].text)
+    assert _post(f"{url}/v1/load_lora_adapter", json.dumps(body))[0] == 400  # as vLLM answers it
+    outside = json.dumps(body | {"lora_name": "x", "lora_path": "/etc"})
+    assert _post(f"{url}/v1/load_lora_adapter", outside)[0] in (400, 404)
+    absent = json.dumps(body | {"lora_name": "x", "lora_path": str(serve_folder / "nowhere")})
+    assert _post(f"{url}/v1/load_lora_adapter", absent)[0] == 404
+    status, gone = _post(f"{url}/v1/unload_lora_adapter", json.dumps({"lora_name": "late"}))
+    assert (status, gone["removed"]) == (200, ["late@1"])
+    with pytest.raises(openai.NotFoundError, match="one@1"):
+        client.completions.create(model="late", prompt="Once")
+    assert _post(f"{url}/v1/unload_lora_adapter", json.dumps({"lora_name": "late"}))[0] == 404
+
+
+def test_health_and_metrics(url: str, client: openai.OpenAI) -> None:
+    assert json.load(urllib.request.urlopen(f"{url}/health", timeout=60)) == {"status": "ok"}
+    client.completions.create(model="base", prompt="Once", max_tokens=3)
+    text = urllib.request.urlopen(f"{url}/metrics", timeout=60).read().decode()
+    assert 'hothouse_requests_total{route="/v1/completions",status="200"}' in text
+    assert "hothouse_replicas 1.0" in text
 
 
 def test_every_name_of_the_base_is_the_base(client: openai.OpenAI, base_model: str) -> None:
@@ -136,9 +210,8 @@ def test_an_unknown_model_is_a_404_that_lists_the_known(client: openai.OpenAI) -
 @pytest.mark.parametrize(
     ("extra", "named"),
     [
-        ({"stream": True}, 'Field "stream" is not supported'),
         ({"tools": [{"type": "function"}]}, 'Field "tools" is not supported'),
-        ({"top_k": 3}, 'Field "top_k" is not supported'),
+        ({"top_logprobs": 3}, 'Field "top_logprobs": it needs logprobs=true'),
         ({"max_tokens": 100_000}, "context of 512 tokens"),
         ({"model": "\ud800"}, 'Field "model": the text holds half of a surrogate pair'),
         ({"temperature": -1}, "temperature"),
