@@ -1,14 +1,15 @@
-"""An engine whose adapters come and go as they are asked for (the rules are in `residency`)."""
+"""An engine whose adapters come and go as they are asked for; the rules are in `residency`."""
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from actors.lm.adapter import Adapter
 from actors.lm.engine import Engine
 from actors.lm.requests import BASE
-from serve.residency import Move, Residency
+from serve.residency import Granted, Load, Residency, Unload
 
 
 class Residents:
@@ -17,14 +18,14 @@ class Residents:
     def __init__(self, engine: Engine, fetch: Callable[[str], Awaitable[Adapter]]) -> None:
         self._engine, self._fetch = engine, fetch
         self._rules = Residency(engine.max_adapters)
-        self._waiting: defaultdict[str, deque[asyncio.Future[None]]] = defaultdict(deque)
+        self._waiting: dict[object, asyncio.Future[None]] = {}  # by ticket
         self._moves: set[asyncio.Task[None]] = set()
         self._gathering = asyncio.Lock()
 
     @property
     def names(self) -> list[str]:
         """Adapters that can be used at once."""
-        return self._rules.resident
+        return self._rules.resident()
 
     @asynccontextmanager
     async def using(self, name: str) -> AsyncIterator[None]:
@@ -32,12 +33,8 @@ class Residents:
         if name == BASE:
             yield
             return
-        await self._enter(name)
-        try:
+        async with self._ticket(name, pinned=False):
             yield
-        finally:
-            self._rules.leave(name)
-            self._begin_moves()
 
     @asynccontextmanager
     async def using_all(self, names: Sequence[str]) -> AsyncIterator[None]:
@@ -45,59 +42,74 @@ class Residents:
         async with AsyncExitStack() as stack:
             # One at a time gathers several: two that hold half each would wait for each other.
             async with self._gathering:
-                for name in dict.fromkeys(names):
-                    await stack.enter_async_context(self.using(name))
+                tickets = [
+                    await stack.enter_async_context(self._ticket(name, pinned=True))
+                    for name in dict.fromkeys(names)
+                    if name != BASE
+                ]
+                for ticket in tickets:
+                    self._rules.unpin(ticket)
+            self._go_on()
             yield
 
     def retire(self, names: Sequence[str]) -> None:
         """These are not asked for any more; they leave when they are no longer used."""
         for name in names:
-            self._rules.retire(name)
-        self._begin_moves()
+            self._rules.drop(name)
+        self._go_on()
 
-    async def _enter(self, name: str) -> None:
-        if self._rules.enter(name):
-            return
-        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[name].append(ready)
-        self._begin_moves()
+    @asynccontextmanager
+    async def _ticket(self, name: str, *, pinned: bool) -> AsyncIterator[object]:
+        ticket, granted = object(), asyncio.get_running_loop().create_future()
+        self._waiting[ticket] = granted
+        self._rules.ask(ticket, name, pinned=pinned)
+        self._go_on()
         try:
-            await ready
-        except asyncio.CancelledError:
-            if ready.done() and not ready.cancelled() and ready.exception() is None:
-                self._rules.leave(name)  # it had come in, in the same moment
-                self._begin_moves()
-            elif ready in self._waiting[name]:
-                self._waiting[name].remove(ready)
-                self._rules.give_up(name)
-            raise
+            await granted
+            yield ticket
+        finally:
+            self._waiting.pop(ticket, None)
+            self._rules.end(ticket)
+            self._go_on()
 
-    def _begin_moves(self) -> None:
-        while (move := self._rules.next_move()) is not None:
-            task = asyncio.create_task(self._make(move))
-            self._moves.add(task)
-            task.add_done_callback(self._moves.discard)
+    def _go_on(self) -> None:
+        for action in self._rules.step():
+            match action:
+                case Granted(ticket):
+                    self._tell(ticket, None)
+                case Load(name):
+                    self._begin(self._load(name))
+                case Unload(name):
+                    self._begin(self._unload(name))
 
-    async def _make(self, move: Move) -> None:
-        if move.what == "unload":
-            await self._engine.unload(move.name)
-            self._rules.unloaded(move.name)
+    def _begin(self, move: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(move)
+        self._moves.add(task)
+        task.add_done_callback(self._moves.discard)
+
+    def _tell(self, ticket: object, why_not: Exception | None) -> None:
+        granted = self._waiting.pop(ticket)
+        if granted.done():  # who asked has gone, and gives the ticket back
+            return
+        if why_not is None:
+            granted.set_result(None)
         else:
-            await self._load(move.name)
-        self._begin_moves()
+            granted.set_exception(why_not)
 
     async def _load(self, name: str) -> None:
         try:
             await self._engine.load(name, await self._fetch(name))
         except Exception as error:  # it belongs to those who wait for this adapter
-            told, why = self._rules.failed(name), error
+            for ticket in self._rules.failed(name):
+                self._tell(ticket, error)
         else:
-            told, why = self._rules.loaded(name), None
-        for _ in range(told):
-            ready = self._waiting[name].popleft()
-            if why is None:
-                ready.set_result(None)
-            else:
-                ready.set_exception(why)
-        if not self._waiting[name]:
-            del self._waiting[name]
+            self._rules.loaded(name)
+        self._go_on()
+
+    async def _unload(self, name: str) -> None:
+        try:
+            await self._engine.unload(name)
+        except Exception:  # nobody waits for it; an engine that is broken is told by its health
+            logging.getLogger(__name__).exception("%s could not be unloaded", name)
+        self._rules.unloaded(name)
+        self._go_on()
