@@ -75,7 +75,8 @@ def _passes(
     share = max(1, len(adapters))
     for chosen in cut(trees, max_tokens // share, max_reads // share):
         batch = batch_of(chosen, questions, model.dtype, model.device)
-        at_once = max(1, max_tokens // batch.token_ids.numel())
+        room = min(max_tokens // batch.token_ids.numel(), max_reads // len(batch.reads))
+        at_once = max(1, room)
         for first in range(0, len(adapters), at_once):
             yield adapters[first : first + at_once], batch
 

@@ -96,6 +96,22 @@ def test_a_pass_is_bounded_however_many_adapters_there_are(
     _check(bank, slots, questions)
 
 
+def test_the_logits_of_a_pass_are_bounded(
+    bank: SlotBank, adapter_paths: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 20 * 262  # those of 20 places
+    monkeypatch.setattr("actors.lm.scoring.score._MAX_PASS_LOGITS", most)
+    slots = [0, *_load(bank, adapter_paths).values()]
+    counts: list[int] = []
+    bank.base.model.lm_head.register_forward_hook(
+        lambda _, args, output: counts.append(output.numel())
+    )
+    questions = _questions(10)
+    _scored(bank, slots, questions)
+    assert max(counts) <= most
+    _check(bank, slots, questions)
+
+
 def test_layers_below_the_lowest_adapted_one_are_computed_once(
     bank: SlotBank, adapter_paths: dict[str, str]
 ) -> None:
