@@ -24,7 +24,7 @@ from serve.client import ServerClient
 from serve.deploy import QUIET, deployed, ensure_serve
 from serve.door import open_door
 from serve.openai.keys import Keys
-from serve.replica import Replica
+from serve.replica import ServedReplica
 from serve.routing import HoldersFirst
 from serve.shelf import Holdings, start_shelf
 
@@ -124,7 +124,7 @@ def _replicas(base: _Base, server: ServerConfig, shelf: Any) -> Application:
         request_router_config=RequestRouterConfig(**router),
         ray_actor_options={"num_cpus": 1, "num_gpus": 1 if has_gpus else 0},
         logging_config=QUIET,
-    )(Replica)
+    )(ServedReplica)
     return deployment.bind(base.name, base.names, server, shelf)
 
 

@@ -12,7 +12,7 @@ from actors.lm.refusals import RefusedAdapter, UnknownAdapter
 from actors.lm.requests import BASE
 
 LATEST = "@latest"
-_NAME = re.compile(r"(?P<name>[^@\s]+)(@(?P<version>[0-9]{1,9}))?")
+_NAME = re.compile(r"(?P<name>[^@\s\x00-\x1f\x7f]{1,256})(@(?P<version>[0-9]{1,9}))?")
 
 
 class Registry:
@@ -38,7 +38,10 @@ class Registry:
         """
         match = _NAME.fullmatch(name)
         if match is None:
-            raise RefusedAdapter(f'"{name}" is not a name; use NAME or NAME@VERSION, no spaces')
+            raise RefusedAdapter(
+                f'"{name}" is not a name; use NAME or NAME@VERSION, without spaces and of at most '
+                "256 characters"
+            )
         if match["name"] in self.reserved:
             raise RefusedAdapter(f'"{match["name"]}" is the base model and cannot be replaced')
         used = self._used.setdefault(match["name"], {})

@@ -180,7 +180,8 @@ class Replica:
             if self._following.done():
                 raise RuntimeError("the replica no longer hears of adapters that come and go")
 
-    async def __del__(self) -> None:
+    async def close(self) -> None:
+        """End the engine."""
         if self._problem is None:
             self._following.cancel()
             await self._engine.close()
@@ -218,6 +219,13 @@ class Replica:
         gone = [full for full in self._view.digests if full not in view.digests]
         self._view, self._looked_s = view, asked_s
         self._residents.retire(gone)
+
+
+class ServedReplica(Replica):
+    """What Ray Serve runs: to end a replica, it awaits this method."""
+
+    async def __del__(self) -> None:
+        await self.close()
 
 
 async def _gathered(

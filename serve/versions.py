@@ -4,8 +4,9 @@ One small file a version, which appears whole or not at all and is never replace
 one root cannot give the same version to different contents.
 """
 
+import hashlib
+import json
 from contextlib import suppress
-from urllib.parse import quote, unquote
 
 from actors.store.storage import Storage
 
@@ -22,17 +23,17 @@ class Versions:
         """All that were ever given out."""
         if self._storage is None:
             return {}
-        return {
-            unquote(file): self._storage.read(f"{_FOLDER}/{file}").decode()
-            for file in self._storage.names(_FOLDER)
-            if not file.endswith(".tmp")
-        }
+        files = [name for name in self._storage.names(_FOLDER) if name.endswith(".json")]
+        entries = [json.loads(self._storage.read(f"{_FOLDER}/{file}")) for file in files]
+        return {entry["model"]: entry["digest"] for entry in entries}
 
     def write(self, full: str, digest: str) -> bool:
         """Enter one; False when another server has given it to another content."""
         if self._storage is None:
             return True
-        file = f"{_FOLDER}/{quote(full, safe='@')}"
+        # A name may hold what a file's name may not.
+        file = f"{_FOLDER}/{hashlib.sha256(full.encode()).hexdigest()}.json"
+        entry = json.dumps({"model": full, "digest": digest})
         with suppress(FileExistsError):
-            self._storage.write_new(file, digest.encode())
-        return self._storage.read(file).decode() == digest
+            self._storage.write_new(file, entry.encode())
+        return json.loads(self._storage.read(file))["digest"] == digest

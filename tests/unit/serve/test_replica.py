@@ -1,0 +1,248 @@
+"""A shelf and its replicas in one process, on engines without a model: names, loads, rows."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fake_engine import FakeEngine
+from local_actor import LocalActor, kept
+
+from actors.lm.adapter import Adapter
+from actors.lm.refusals import BadRequest, RefusedAdapter, UnknownAdapter
+from actors.lm.requests import Question
+from configs.sections import ServerConfig
+from serve import replica as replica_module
+from serve.calls import Answer, Call, Delta, Loaded, Opened, Overloaded, Refusal
+from serve.replica import Replica
+from serve.shelf import AdapterShelf, Holdings
+
+SERVER = ServerConfig(max_batch=2, max_queued_requests=4)
+HELLO = {"prompts": ["Hello"], "max_tokens": 8}
+
+
+def adapter(number: float, base: str = "small") -> Adapter:
+    config = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "base_model_name_or_path": base}
+    return Adapter({**config, "target_modules": ["x"]}, {"a": torch.tensor([float(number)])})
+
+
+@dataclass
+class House:
+    """A shelf, and replicas that follow it."""
+
+    shelf: AdapterShelf
+    engines: list[FakeEngine]
+    replicas: list[Replica] = field(default_factory=list)
+
+    async def load(self, name: str, source: Adapter | str, at: int = 0) -> Loaded:
+        full = opened(await self.shelf.reserve(name, source))
+        loaded = opened(await self.replicas[at].load(full))
+        await self.shelf.publish(full)
+        return loaded
+
+    async def ask(self, model: str, at: int = 0, **fields: Any) -> Answer:
+        return opened(await self.replicas[at].answer(Call(model, **{**HELLO, **fields})))
+
+
+def opened(reply: Any) -> Any:
+    if isinstance(reply, Refusal):
+        raise reply.error
+    return reply
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """`run(test, *engines)` runs `test(house)`."""
+
+    def run(test: Callable[[House], Awaitable[None]], *engines: FakeEngine) -> None:
+        async def main() -> None:
+            waiting = list(engines or [FakeEngine()])
+            monkeypatch.setitem(replica_module.ENGINES, "torch", lambda *_: waiting.pop(0))
+            house = House(AdapterShelf(["small"], Holdings(str(tmp_path)), keep=kept), [*waiting])
+            shelf = LocalActor(house.shelf)
+            for _ in house.engines:
+                replica = Replica.__new__(Replica)
+                await replica.__init__("small", ["small"], SERVER, shelf)  # type: ignore[misc]
+                house.replicas.append(replica)
+            try:
+                await asyncio.wait_for(test(house), 30)
+            finally:
+                for replica in house.replicas:
+                    await replica.close()
+
+        asyncio.run(main())
+
+    return run
+
+
+def test_a_load_is_known_everywhere_when_it_is_answered(run: Any) -> None:
+    async def test(house: House) -> None:
+        for version in range(1, 6):
+            loaded = await house.load("one", adapter(version), at=version % 2)
+            assert (loaded.model, len(loaded.probe)) == (f"one@{version}", 3)
+            for at in (0, 1):
+                for name in ("one", "one@latest", f"one@{version}"):
+                    answer = await house.ask(name, at)
+                    assert answer.model == f"one@{version}"
+                    assert answer.choices[0].sample.adapter_digest == loaded.digest
+        assert await house.shelf.remove("one@5") == ["one@5"]
+        assert {(await house.ask("one", at)).model for at in (0, 1)} == {"one@4"}
+        await house.shelf.remove("one")
+        for at in (0, 1):
+            with pytest.raises(UnknownAdapter, match="Loaded: base"):
+                await house.ask("one", at)
+
+    run(test, FakeEngine(), FakeEngine())
+
+
+def test_more_adapters_than_slots_take_turns(run: Any) -> None:
+    async def test(house: House) -> None:
+        digests = {}
+        for number in range(5):
+            loaded = await house.load(f"n{number}", adapter(number))
+            digests[loaded.model] = loaded.digest
+        answers = await asyncio.gather(*(house.ask(f"n{i % 5}", n=1) for i in range(5)))
+        assert {a.model: a.choices[0].sample.adapter_digest for a in answers} == digests
+        scores = opened(await house.replicas[0].score(list(digests), [Question([1], [[2]])]))
+        assert [one.adapter_digest for one in scores] == list(digests.values())
+        # Who left came back: more loads than adapters, never more adapters than slots.
+        assert house.engines[0].loads > 5
+        assert len(house.engines[0].loaded) <= 3
+
+    run(test, FakeEngine(max_adapters=2))
+
+
+def test_a_refused_adapter_leaves_nothing_behind(run: Any) -> None:
+    async def test(house: House) -> None:
+        with pytest.raises(RefusedAdapter, match="somebody/else"):
+            await house.load("one", adapter(1, base="somebody/else"))
+        await house.shelf.give_up("one@1")
+        with pytest.raises(UnknownAdapter):
+            await house.ask("one@1")
+        house.engines[0].problem = "its log-probabilities are not finite"
+        with pytest.raises(RefusedAdapter, match="not finite"):
+            await house.load("one", adapter(2))
+        house.engines[0].problem = None
+        assert (await house.load("one", adapter(3))).model == "one@3"
+
+    run(test)
+
+
+def test_what_was_asked_before_an_unload_is_answered(run: Any) -> None:
+    async def test(house: House) -> None:
+        loaded = await house.load("one", adapter(1))
+        asked = asyncio.create_task(house.ask("one", max_tokens=40))
+        while not house.engines[0].running:
+            await asyncio.sleep(0)
+        await house.shelf.remove("one")
+        assert "one@1" in house.engines[0].loaded
+        assert (await asked).choices[0].sample.text == loaded.digest[:40]
+        while "one@1" in house.engines[0].loaded:
+            await asyncio.sleep(0)
+
+    run(test, FakeEngine(step_s=0.01))
+
+
+def test_who_goes_away_takes_its_rows_along(run: Any) -> None:
+    async def test(house: House) -> None:
+        asked = asyncio.create_task(house.ask("base", n=3, max_tokens=64))
+        stream = house.replicas[0].stream(Call("base", ["Hello"], max_tokens=64))
+        assert isinstance(await anext(stream), Opened)
+        assert house.replicas[0]._engine.stats().running == 4
+        asked.cancel()
+        await stream.aclose()
+        await asyncio.wait([asked])
+        while house.engines[0].running:
+            await asyncio.sleep(0)
+
+    run(test, FakeEngine(step_s=0.05))
+
+
+def test_a_stream_opens_gains_and_ends_with_the_whole_answer(run: Any) -> None:
+    async def test(house: House) -> None:
+        call = Call("base", ["Hello", "World"], max_tokens=9)
+        first, *deltas, answer = [part async for part in house.replicas[0].stream(call)]
+        assert isinstance(first, Opened)
+        texts = ["", ""]
+        for delta in deltas:
+            assert isinstance(delta, Delta)
+            for index, piece in delta.pieces:
+                texts[index] += piece.text
+        assert isinstance(answer, Answer)
+        assert texts == [choice.sample.text for choice in answer.choices] == ["b" * 9] * 2
+        refused = [part async for part in house.replicas[0].stream(Call("nobody", ["Hello"]))]
+        assert [type(part) for part in refused] == [Refusal]
+
+    run(test)
+
+
+def test_too_many_are_told_to_come_again(run: Any) -> None:
+    async def test(house: House) -> None:
+        asked = [asyncio.create_task(house.ask("base")) for _ in range(7)]
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        [refusal] = [one for one in results if isinstance(one, Exception)]
+        assert isinstance(refusal, Overloaded)
+        assert refusal.retry_after_s >= 1
+        await house.ask("base")
+
+    run(test, FakeEngine(step_s=0.001))
+
+
+def test_a_replica_tells_how_busy_it_is_and_whether_it_lives(run: Any) -> None:
+    async def test(house: House) -> None:
+        await house.load("one", adapter(1), at=1)
+        told = await house.shelf.roll_call()
+        assert sorted(len(one.resident) for one in told.values()) == [0, 1]
+        await house.replicas[0].check_health()
+        house.engines[0].death = "the model's thread has ended"
+        with pytest.raises(RuntimeError, match="thread has ended"):
+            await house.replicas[0].check_health()
+
+    run(test, FakeEngine(), FakeEngine())
+
+
+def test_token_ids_of_prompts(run: Any) -> None:
+    async def test(house: House) -> None:
+        assert await house.replicas[0].tokenize([5, 6], False) == [5, 6]
+        with pytest.raises(BadRequest, match="special tokens"):
+            opened(await house.replicas[0].tokenize([5, 6], True))
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("../outside", "storage root only"),
+        ("/etc", "storage root only"),
+        ("file:///etc", "storage root only"),
+        ("s3://bucket/x", "storage root only"),
+        ("link", "storage root only"),
+        ("absent", "no such folder"),
+        ("empty", "adapter_config.json is missing"),
+        ("a\0b", "storage root only"),
+    ],
+)
+def test_paths_stay_under_the_storage_root(
+    run: Any, tmp_path: Path, path: str, message: str
+) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    (tmp_path / "empty").mkdir()
+
+    async def test(house: House) -> None:
+        with pytest.raises(RefusedAdapter, match=message):
+            await house.load("one", path)
+
+    run(test)
+
+
+def test_large_adapters_are_refused(run: Any, tmp_path: Path) -> None:
+    async def test(house: House) -> None:
+        shelf = AdapterShelf([], Holdings(str(tmp_path), max_adapter_bytes=3), keep=kept)
+        with pytest.raises(RefusedAdapter, match="4 bytes; this server takes 3"):
+            opened(await shelf.reserve("one", adapter(1)))
+
+    run(test)
