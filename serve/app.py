@@ -53,4 +53,4 @@ def build_app(client: Backend, keys: Keys, max_body_bytes: int) -> FastAPI:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return told(error, chat=request.url.path.endswith(CHAT)).response()
+    return told(error, request.url.path).response()

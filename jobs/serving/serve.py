@@ -44,19 +44,21 @@ def run(config: ServeConfig) -> int:
             max_body_bytes=config.max_body_mb * 2**20,
             holdings=Holdings(config.storage, config.max_adapter_mb * 2**20),
         ) as described:
-            _introduce(described, base_url(config.host, config.port))
+            _introduce(described, base_url(config.host, config.port), has_keys=keys.are_set)
             _until_interrupted()
             console.say("Stopping.")
     return 0
 
 
-def _introduce(described: Description, url: str) -> None:
+def _introduce(described: Description, url: str, *, has_keys: bool) -> None:
     rows = [(name, digest[:_SHOWN_DIGITS]) for name, digest in described.adapters.items()]
     console.table(["model", "digest"], rows, title=f"Models on {described.base_name}")
     newest = next(reversed(described.adapters), BASE)
     body = {"model": newest, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 64}
     console.say(f"Listening on {url}/v1 (ctrl-C stops). Try it:")
     console.say(f"curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\")
+    if has_keys:
+        console.say("  -H 'Authorization: Bearer ONE-OF-THE-KEYS' \\")
     console.say(f"  -d '{json.dumps(body)}'")
 
 

@@ -73,15 +73,16 @@ class Refused(Exception):
         self.failure = failure
 
 
-def told(error: Exception, *, chat: bool = False) -> Failure:
-    """What the client is told of an error, whatever it is."""
+def told(error: Exception, path: str = "") -> Failure:
+    """What the client is told of an error, whatever it is; a field as it is called at `path`."""
     match error:
         case Refused():
             return error.failure
         case UnknownAdapter():
-            return Failure(404, str(error), param="model", code="model_not_found")
+            param = "lora_name" if path.endswith("_lora_adapter") else "model"
+            return Failure(404, str(error), param=param, code="model_not_found")
         case BadRequest():
-            names = _CHAT_NAMES if chat else _COMPLETION_NAMES
+            names = _CHAT_NAMES if path.endswith("/chat/completions") else _COMPLETION_NAMES
             param = error.field and names.get(error.field, error.field)
             return Failure(400, f"{error}.", param=param)
         case AbsentAdapter():

@@ -32,9 +32,14 @@ class Keys:
     admins: tuple[bytes, ...] = ()
     on_loopback: bool = True
 
+    @property
+    def are_set(self) -> bool:
+        """Whether a request needs one."""
+        return bool(self.users or self.admins)
+
     def rights(self, authorization: str) -> Rights | None:
         """What the header's key may do. All keys are compared, each in constant time."""
-        if not (self.users or self.admins):
+        if not self.are_set:
             return "admin" if self.on_loopback else "user"
         scheme, _, key = authorization.partition(" ")
         given = _digest(key.strip()) if scheme.lower() == "bearer" else b""

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from typing import Any
 import openai
 import pydantic
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from small_base import byte_tokenizer
 
 from actors.lm.adapter import Adapter
 from configs.errors import UserError
@@ -171,6 +174,31 @@ def test_health_and_metrics(url: str, client: openai.OpenAI) -> None:
     text = urllib.request.urlopen(f"{url}/metrics", timeout=60).read().decode()
     assert 'hothouse_requests_total{route="/v1/completions",status="200"}' in text
     assert "hothouse_replicas 1.0" in text
+
+
+def test_a_client_that_hangs_up_ends_its_rows(url: str, client: openai.OpenAI) -> None:
+    n, limit, before = 64, 500, _engine(url, "generated_tokens_total")
+    never_ends = {str(byte_tokenizer().eos_token_id): -100}
+    stream = client.completions.create(
+        model="base", prompt="Once", n=n, max_tokens=limit, stream=True, logit_bias=never_ends
+    )
+    next(iter(stream))
+    stream.close()
+    while (generated := _engine(url, "generated_tokens_total") - before) == 0 or _engine(
+        url, "rows_running"
+    ):
+        time.sleep(0.1)
+    assert 0 < generated < n * limit
+
+
+def _engine(url: str, name: str) -> float:
+    text = urllib.request.urlopen(f"{url}/metrics", timeout=60).read().decode()
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == f"hothouse_{name}"
+    )
 
 
 def test_every_name_of_the_base_is_the_base(client: openai.OpenAI, base_model: str) -> None:

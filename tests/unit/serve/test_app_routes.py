@@ -43,7 +43,8 @@ def test_adapters_come_and_go_with_vllms_bodies() -> None:
     }
     reply = client.post(UNLOAD, json={"lora_name": "one", "lora_int_id": 3})
     assert reply.json()["removed"] == ["one@1", "one@2"]
-    assert client.post(UNLOAD, json={"lora_name": "nobody"}).status_code == 404
+    reply = client.post(UNLOAD, json={"lora_name": "nobody"})
+    assert (reply.status_code, reply.json()["error"]["param"]) == (404, "lora_name")
 
 
 def test_tokens_of_a_prompt() -> None:
