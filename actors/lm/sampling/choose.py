@@ -8,11 +8,14 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 _COLDEST = 1e-6  # below this float32 overflows, and the best token is certain anyway
-_SHORT_LIST_TOKENS = 256
+_BLOCK_TOKENS = 128
+_SHORT_LIST_TOKENS = 1024
 
 
 class Chance(NamedTuple):
@@ -61,26 +64,52 @@ def _sample(logits: Tensor, chances: Sequence[Chance]) -> Tensor:
 
 
 def _draw(probabilities: Tensor, draw: Tensor) -> Tensor:
-    """Inverse of the cumulative distribution [B, V] at draw [B, 1]."""
-    cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)
+    """Inverse of the cumulative distribution [B, V] at draw [B, 1].
+
+    First the block, then the token in it: sums over all of V are made once, and not kept.
+    """
+    vocabulary = probabilities.shape[-1]
+    if missing := -vocabulary % _BLOCK_TOKENS:
+        probabilities = pad(probabilities, (0, missing))
+    blocks = probabilities.unflatten(1, (-1, _BLOCK_TOKENS))
+    masses = blocks.sum(dim=-1, dtype=torch.float64)
+    block, rest = _place(masses, draw * masses.sum(dim=-1, keepdim=True))
+    inside = blocks.take_along_dim(block.unsqueeze(-1), dim=1).squeeze(1).double()
+    place, _ = _place(inside, rest)
+    token = (block * _BLOCK_TOKENS + place).squeeze(1)
+    return token.clamp(max=vocabulary - 1)  # of NaNs too, something that is a token
+
+
+def _place(masses: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the masses [B, n] add up to more than the target [B, 1], and what it exceeds by."""
+    cumulative = masses.cumsum(dim=-1)
     total = cumulative[:, -1:].contiguous()
-    index = torch.searchsorted(cumulative, draw * total, right=True)
+    index = torch.searchsorted(cumulative, target, right=True)
     last_possible = torch.searchsorted(cumulative, total)  # what rounding must not go beyond
-    return index.minimum(last_possible).clamp(max=probabilities.shape[-1] - 1).squeeze(1)
+    index = index.minimum(last_possible).clamp(max=masses.shape[-1] - 1)
+    return index, (target - (cumulative - masses).gather(1, index)).clamp(min=0)
 
 
 def _lowest_kept(probabilities: Tensor, top_p: Tensor, top_k: Tensor) -> Tensor:
     """The smallest probability [B, 1] that top_k, and then top_p of what it leaves, keep."""
     vocabulary = probabilities.shape[-1]
     top_k = torch.where(top_k == 0, vocabulary, top_k)
-    # On a CPU, sorting a whole vocabulary costs more than a small model: only for flat rows.
-    # On a GPU, asking which rows are flat would cost a wait for the device.
-    short = vocabulary if probabilities.is_cuda else min(_SHORT_LIST_TOKENS, vocabulary)
-    lowest, is_open = _lowest_of_ranked(probabilities.topk(short).values, top_p, top_k, vocabulary)
+    ranked = _ranked(probabilities)
+    # On a CPU the sums over a whole vocabulary are dear: only for rows that need them. On a GPU,
+    # asking which rows do would cost a wait for the device.
+    short = vocabulary if ranked.is_cuda else min(_SHORT_LIST_TOKENS, vocabulary)
+    lowest, is_open = _lowest_of_ranked(ranked[:, :short], top_p, top_k, vocabulary)
     if short < vocabulary and (flat := is_open.nonzero().squeeze(1)).numel():
-        ranked = probabilities[flat].sort(dim=-1, descending=True).values
-        lowest[flat], _ = _lowest_of_ranked(ranked, top_p[flat], top_k[flat], vocabulary)
+        lowest[flat], _ = _lowest_of_ranked(ranked[flat], top_p[flat], top_k[flat], vocabulary)
     return lowest
+
+
+def _ranked(probabilities: Tensor) -> Tensor:
+    """The same [B, V], largest first in each row."""
+    if probabilities.is_cuda:
+        return probabilities.sort(dim=-1, descending=True).values
+    # 20 times as fast as torch's sort on a CPU, and faster than its topk.
+    return torch.from_numpy(np.sort(probabilities.numpy(), axis=-1)).flip(-1)
 
 
 def _lowest_of_ranked(

@@ -90,6 +90,14 @@ def test_mixed_settings_choose_as_each_alone() -> None:
     assert choose_tokens(logits, chances).tolist() == alone
 
 
+def test_draws_reach_every_token_of_a_large_vocabulary() -> None:
+    torch.manual_seed(3)
+    logits, count = torch.randn(1001), 50_000  # no whole number of blocks
+    exact = logits.double().softmax(0)
+    shares = _shares(logits, Chance(1.0, 1.0, 0, 0), count)
+    torch.testing.assert_close(shares, exact, atol=2 / count, rtol=0)
+
+
 @pytest.mark.parametrize("temperature", [1e-320, 1e-12])
 def test_extreme_cold_is_finite(temperature: float) -> None:
     logits = torch.tensor([[1.0, 2.0, -1.0]])
@@ -120,7 +128,7 @@ def test_draws_repeat_with_their_seed() -> None:
     assert first(7)[0] == random.Random(7).random()  # stored results depend on it
 
 
-@pytest.mark.parametrize(("top_p", "top_k"), [(0.5, 0), (1.0, 1500), (0.5, 1500)])
+@pytest.mark.parametrize(("top_p", "top_k"), [(0.5, 0), (1.0, 1500), (0.8, 1500)])
 def test_a_truncation_wider_than_the_short_list_is_whole(top_p: float, top_k: int) -> None:
     vocabulary = 2000
     nearly_flat = -1e-4 * torch.arange(vocabulary)
