@@ -11,17 +11,17 @@ from jobs import console
 
 
 @contextmanager
-def ray_session() -> Iterator[bool]:
+def ray_session() -> Iterator[None]:
     """Ray for the length of a block.
 
     Inside `ray job submit`, or where RAY_ADDRESS is set, it is that cluster. Elsewhere a local
-    one starts, without dashboard, and ends with the block: then true is yielded. A block inside
-    another shares its session.
+    one starts, without dashboard, and ends with the block. A block inside another shares its
+    session.
     """
     import ray  # seconds; jobs that need no cluster do not pay for it
 
     if ray.is_initialized():
-        yield False
+        yield
         return
     address = os.environ.get("RAY_ADDRESS")
     on_sigterm = signal.getsignal(signal.SIGTERM)
@@ -42,6 +42,6 @@ def ray_session() -> Iterator[bool]:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own handler aborts the process
     try:
-        yield not address
+        yield
     finally:
         ray.shutdown()
