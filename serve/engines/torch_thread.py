@@ -132,14 +132,20 @@ class ModelThread:
         if not self._stepper.has_work:
             return
         try:
-            updates = [_update(self._tickets[row]) for row in self._stepper.step()]
+            changed = self._stepper.step()
         except Exception as error:  # it belongs to those who wait for this step, not to the loop
-            failed = [self._tickets[row] for row in self._stepper.drop_running()]
+            failed = self._open_tickets(self._stepper.drop_running())
             updates = [_Update(ticket, None, error) for ticket in failed]
+        else:
+            updates = [_update(ticket) for ticket in self._open_tickets(changed)]
         for ticket, _, outcome in updates:
             if outcome is not None:
                 del self._tickets[ticket.row]
         self._deliver(updates)
+
+    def _open_tickets(self, rows: Sequence[Row]) -> list[Ticket]:
+        # A row that is given up in the middle of a step is told of twice.
+        return [self._tickets[row] for row in rows if row in self._tickets]
 
     def _score_once(self) -> None:
         if not self._scorings:

@@ -4,13 +4,13 @@ The tokens of a step lie one after another in one row, [1, N]. Each layer writes
 values of all of them into their cells, and then attends part by part (see `parts`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from actors.lm.decode.memory import CacheMemory
@@ -20,8 +20,29 @@ _NAME = "hothouse_step"
 _ARGUMENT = "decode_step"  # models hand what they do not know by keyword on to the attention
 
 
+def step_logits(
+    model: PreTrainedModel, token_ids: Sequence[int], positions: Sequence[int],
+    reads: Sequence[int], step: Callable[..., Tensor],
+) -> Tensor:  # fmt: skip
+    """One forward pass over N packed tokens whose layers attend through `step`.
+
+    Returns the logits [R, V] after the R tokens that `reads` counts out of the N.
+    """
+    packed = torch.tensor([token_ids, positions]).to(model.device)
+    ids, places = packed.unsqueeze(1)
+    with _attending_in_steps(model.config):
+        output = model(
+            input_ids=ids,
+            position_ids=places,
+            use_cache=False,
+            logits_to_keep=torch.tensor(reads).to(model.device),
+            **{_ARGUMENT: step},
+        )
+    return output.logits[0]
+
+
 @contextmanager
-def step_attention(config: PreTrainedConfig) -> Iterator[None]:
+def _attending_in_steps(config: PreTrainedConfig) -> Iterator[None]:
     """Forward passes in here attend through their step; others as the model always does.
 
     transformers makes no masks for an attention that it has no mask function for.
@@ -32,11 +53,6 @@ def step_attention(config: PreTrainedConfig) -> Iterator[None]:
         yield
     finally:
         config._attn_implementation = before
-
-
-def step_argument(step: Any) -> dict[str, Any]:
-    """The keyword argument by which a forward pass takes its step."""
-    return {_ARGUMENT: step}
 
 
 def _attention(

@@ -15,11 +15,11 @@ _FEW_TOKENS = 2  # with so few it is no product of matrices, and MKL is as quick
 class _DenseLinear(nn.Linear):
     """The same layer by another kernel, wherever nothing is learnt."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # torch's name for it
         """[..., in] -> [..., out]."""
-        if torch.is_grad_enabled() or x.numel() < _FEW_TOKENS * self.in_features:
-            return super().forward(x)
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        if torch.is_grad_enabled() or input.numel() < _FEW_TOKENS * self.in_features:
+            return super().forward(input)
+        return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
 
 
 def quicken(model: nn.Module) -> None:

@@ -1,7 +1,8 @@
-"""Whether a base can be run step by step, found out with one small forward pass.
+"""Whether a base can be run step by step, found out with a few small forward passes.
 
 The step's attention stands in for transformers' own, so it must know all that a layer does there.
-What it does not know is refused by name before the first request, never computed differently.
+What it does not know is refused by name before the first request, never computed differently; as
+a model may also do what no option tells of, a short text is read in steps and its logits compared.
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from actors.lm.decode.attention import step_argument, step_attention
-from actors.lm.decode.memory import CacheShape
+from actors.lm.decode.attention import StepAttention, step_logits
+from actors.lm.decode.cells import CellBook
+from actors.lm.decode.memory import CacheMemory, CacheShape
+from actors.lm.decode.parts import Stretch
 from configs.errors import UserError
 
 # Options of a layer's attention that mean nothing here: there is no training and no padding.
@@ -22,6 +25,7 @@ _HARMLESS = {
 _KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 # These change the keys of all rows when one of them grows long.
 _UNSTEADY_ROPES = {"dynamic", "longrope"}
+_MOST_ERROR = 0.1  # rounding makes 1e-6 of it in float32 and 0.01 in bfloat16
 
 
 @dataclass
@@ -62,16 +66,8 @@ def cache_shape(model: PreTrainedModel) -> CacheShape:
         raise _refusal(kind, fault)
     if not model._supports_attention_backend:
         raise _refusal(kind, "its attention cannot be replaced (no attention backend)")
-    ids = torch.zeros(1, 2, dtype=torch.long, device=model.device)
     try:
-        with step_attention(model.config):
-            model(
-                input_ids=ids,
-                position_ids=torch.arange(2, device=model.device).unsqueeze(0),
-                use_cache=False,
-                logits_to_keep=ids[0, :1],
-                **step_argument(probe),
-            )
+        step_logits(model, [0, 0], [0, 1], [0], probe)
     except (TypeError, KeyError, AttributeError) as error:
         raise _refusal(kind, f"it cannot be run on packed tokens ({error})") from error
     if probe.unknown:
@@ -83,7 +79,27 @@ def cache_shape(model: PreTrainedModel) -> CacheShape:
     shape, *others = {layer.shape for layer in probe.layers.values()}
     if others:
         raise _refusal(kind, "its layers keep keys of different shapes")
-    return replace(shape, layers=len(probe.layers))
+    shape = replace(shape, layers=len(probe.layers))
+    if (error := _error_of_steps(model, shape)) > _MOST_ERROR:
+        raise _refusal(kind, f"read in steps, a text gets other logits (by {error:.0%})")
+    return shape
+
+
+def _error_of_steps(model: PreTrainedModel, shape: CacheShape) -> float:
+    """How far the logits after a text that is read in steps are from the model's own."""
+    ids = [i % model.config.get_text_config().vocab_size for i in range(1, 13)]
+    book, memory = CellBook(64), CacheMemory(shape, 1)
+    cell = book.place(len(ids))
+    assert cell is not None
+    memory.follow(book)
+    logits = torch.empty(0)
+    for start, end in ((0, 7), (7, 11), (11, 12)):  # a beginning, a later chunk, a single token
+        step = StepAttention(memory, [Stretch(cell, 0, end - start, start)], {cell.length: 1})
+        places = range(start, end)
+        logits = step_logits(model, ids[start:end], places, [end - start - 1], step)[0].float()
+    own = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False)
+    wanted = own.logits[0, -1].float()
+    return ((logits - wanted).norm() / (wanted - wanted.mean()).norm()).item()
 
 
 def _fault_of(config: PreTrainedConfig) -> str | None:

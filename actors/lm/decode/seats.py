@@ -22,7 +22,7 @@ class _Waiting:
     awaited: Block | None = None  # another row computes it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Running:
     """A row and its place in the cache."""
 
@@ -77,12 +77,12 @@ class Seats:
 
     def dismiss_done(self) -> list[Row]:
         """Take back the seats of rows that are done."""
-        done = [run for run in self.running if run.row.done]
+        # Asked once each: another thread may give a row up at any time.
+        done = {run: None for run in self.running if run.row.done}
         for run in done:
             # A row that nobody wants may outlive its adapter: nothing that it computed is kept.
             self._cache.leave(run.seat, () if run.row.abandoned else run.row.sequence)
-        if done:
-            self.running = [run for run in self.running if not run.row.done]
+        self.running = [run for run in self.running if run not in done]
         return [run.row for run in done]
 
     def drop_running(self) -> list[Row]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from actors.lm.decode.attention import StepAttention, step_argument, step_attention
+from actors.lm.decode.attention import StepAttention, step_logits
 from actors.lm.decode.cache import Cache
 from actors.lm.decode.packed import Packed, pack
 from actors.lm.decode.probe import cache_shape
@@ -99,19 +99,11 @@ class Stepper:
 
     def _forward(self, packed: Packed) -> Tensor:
         """Logits [R, V] at the places that are read."""
-        device, memory = self._model.device, self._cache.memory
-        ids, positions = torch.tensor([packed.token_ids, packed.positions]).to(device)
+        memory = self._cache.memory
         cells = {length: self._cache.book.cells(length) for length in memory.slabs}
         step = StepAttention(memory, packed.stretches, cells)
-        with self._bank.routed(packed.tokens_per_slot), step_attention(self._model.config):
-            output = self._model(
-                input_ids=ids.unsqueeze(0),
-                position_ids=positions.unsqueeze(0),
-                use_cache=False,
-                logits_to_keep=torch.tensor(packed.reads).to(device),
-                **step_argument(step),
-            )
-        return output.logits[0]
+        with self._bank.routed(packed.tokens_per_slot):
+            return step_logits(self._model, packed.token_ids, packed.positions, packed.reads, step)
 
     def _sample(self, packed: Packed, logits: Tensor) -> None:
         for prompt in packed.prompts:

@@ -58,7 +58,7 @@ def test_greedy_rows_of_many_adapters_equal_peft(
 
 @pytest.mark.parametrize("options", [{"temperature": 0.8}, {"temperature": 1.2, "top_p": 0.7}])
 def test_a_seeded_row_does_not_depend_on_its_neighbours(
-    start: Start, options: dict[str, float]
+    start: Start, options: dict[str, Any]
 ) -> None:
     decoder, tight = start(), start(**TIGHT)
     wanted = [

@@ -75,6 +75,17 @@ def test_what_a_step_cannot_compute_is_refused_by_name(make: str) -> None:
         cache_shape(_model(kind, changed, torch.float32))
 
 
+def test_a_model_that_counts_positions_by_itself_is_refused() -> None:
+    model = _model("Llama", {}, torch.float32)
+
+    def count_places(_: Any, __: Any, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden + torch.arange(hidden.shape[1]).unsqueeze(1)
+
+    model.get_input_embeddings().register_forward_hook(count_places)
+    with pytest.raises(UserError, match="other logits"):
+        cache_shape(model)
+
+
 def test_outside_a_step_a_model_is_what_transformers_loaded() -> None:
     model = _model("Mistral", _WINDOW, torch.float32)
     before = model.config._attn_implementation
@@ -89,10 +100,10 @@ def test_outside_a_step_a_model_is_what_transformers_loaded() -> None:
 
 
 def test_bfloat16_decodes_close_to_float32() -> None:
-    model = _model("Llama", {}, torch.float32)
     rows = {}
     for dtype in (torch.float32, torch.bfloat16):
-        decoder = Decoder(LoadedBase("made", model.to(dtype), byte_tokenizer(), "made"), TIGHT)
+        made = LoadedBase("made", _model("Llama", {}, dtype), byte_tokenizer(), "made")
+        decoder = Decoder(made, TIGHT)
         asked = requests(6, ["base"], temperature=0.0, prompt_logprobs=0)
         rows[dtype] = [decoder.row(request) for request in asked]
         decoder.run(rows[dtype])

@@ -1,6 +1,7 @@
 """What the torch engine adds to the contract: its steps fail, and are left, without harm."""
 
 import asyncio
+import random
 import threading
 from collections.abc import Coroutine, Iterator
 from dataclasses import replace
@@ -98,6 +99,30 @@ def test_a_cancelled_call_leaves_the_batch_to_others(engine: TorchEngine) -> Non
         while engine.stats().running or engine.stats().waiting:
             await asyncio.sleep(0.001)
         assert engine.stats().generated_tokens < 8 * 500
+
+    _run(main())
+
+
+def test_callers_that_leave_at_any_moment_harm_nobody(engine: TorchEngine) -> None:
+    rng = random.Random(5)
+    prompts = [[5 + i % 7] * (3 * i + 1) for i in range(40)]
+    asked = [replace(_ENDLESS, prompt_ids=ids, max_tokens=3 + i) for i, ids in enumerate(prompts)]
+
+    async def main() -> None:
+        calls = [asyncio.create_task(engine.sample([request])) for request in asked]
+        leaving = rng.sample(range(40), 20)
+        for i in leaving:
+            await asyncio.sleep(rng.random() / 100)
+            calls[i].cancel()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        for i, outcome in enumerate(outcomes):
+            if isinstance(outcome, asyncio.CancelledError):
+                assert i in leaving
+                continue
+            assert isinstance(outcome, list)
+            [alone] = await engine.sample([asked[i]])
+            assert outcome[0].token_ids == alone.token_ids
+        assert engine.stats().running == engine.stats().waiting == 0
 
     _run(main())
 
