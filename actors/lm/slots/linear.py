@@ -16,7 +16,7 @@ class Shrink:
     """x @ A of M sibling layers, for S slots of rank r."""
 
     def __init__(self, like: nn.Linear, *, capacity: int, rank: int) -> None:
-        self.A = like.weight.new_zeros(capacity, like.in_features, 0, rank)  # [S, in, M, r]
+        self.A = like.weight.new_zeros(capacity, 0, rank, like.in_features)  # [S, M, r, in]
         self._x: Tensor | None = None
         self._routing: Routing | None = None
         self._hidden: Tensor | None = None
@@ -24,25 +24,25 @@ class Shrink:
 
     def join(self) -> int:
         """Make place for one more sibling; returns its number."""
-        self.A = F.pad(self.A, (0, 0, 0, 1))
-        return self.A.shape[2] - 1
+        self.A = F.pad(self.A, (0, 0, 0, 0, 0, 1))
+        return self.A.shape[1] - 1
 
     def resize(self, capacity: int, rank: int) -> None:
         """Make room for more slots or a higher rank; what is loaded stays."""
-        slots, _, _, old_rank = self.A.shape
-        self.A = F.pad(self.A, (0, rank - old_rank, 0, 0, 0, 0, 0, capacity - slots))
+        slots, _, old_rank, _ = self.A.shape
+        self.A = F.pad(self.A, (0, 0, 0, rank - old_rank, 0, 0, 0, capacity - slots))
 
     def hidden(self, x: Tensor, member: int, routing: Routing) -> Tensor:
         """One sibling's hidden values, [N, in] -> [N, r]; base tokens are left out.
 
         The product is computed when the first sibling asks and let go when the last one has.
         """
-        *_, members, rank = self.A.shape
+        _, members, rank, _ = self.A.shape
         same = self._x is x and self._routing is routing and member not in self._asked
         if not same:
             rows = x.reshape(-1, x.shape[-1])[routing.base_tokens :]
             self._x, self._routing, self._asked = x, routing, set()
-            self._hidden = routed_product(rows, self.A.flatten(2), routing)
+            self._hidden = routed_product(rows, self.A.flatten(1, 2).mT, routing)
         hidden = self._hidden
         assert hidden is not None
         self._asked.add(member)
@@ -58,7 +58,7 @@ class SlotLinear(nn.Module):
         super().__init__()
         self.base, self.shrink, self.member = base, shrink, shrink.join()
         self._router = router
-        slots, _, _, rank = shrink.A.shape
+        slots, _, rank, _ = shrink.A.shape
         self.B = base.weight.new_zeros(slots, rank, base.out_features)  # [S, r, out], scaled
 
     def resize(self, capacity: int, rank: int) -> None:
@@ -70,14 +70,14 @@ class SlotLinear(nn.Module):
     def fill(self, slot: int, a: Tensor, b: Tensor, scale: float) -> None:
         """Put one adapter's weights, a [r', in] and b [out, r'], into an empty slot."""
         rank = a.shape[0]
-        self.shrink.A[slot, :, self.member, :rank] = a.T
+        self.shrink.A[slot, self.member, :rank] = a
         exact = torch.promote_types(b.dtype, self.B.dtype)  # scaled before it is rounded
         self.B[slot, :rank] = b.T.to(exact) * scale
 
     @torch.no_grad()
     def clear(self, slot: int) -> None:
         """Empty a slot."""
-        self.shrink.A[slot, :, self.member] = 0
+        self.shrink.A[slot, self.member] = 0
         self.B[slot] = 0
 
     def forward(self, x: Tensor) -> Tensor:

@@ -88,5 +88,6 @@ def _grouped_mm_fits(x: Tensor, weights: Tensor) -> bool:
     # Its backward refuses gradients whose strides are not aligned, such as an expanded sum's.
     if torch.is_grad_enabled() or x.dtype not in _GROUPED_DTYPES:
         return False
-    strides = (x.stride(0), x.storage_offset(), weights.stride(1))
-    return all(stride * x.element_size() % _ALIGNMENT_BYTES == 0 for stride in strides)
+    _, k, n = weights.shape
+    width = _ALIGNMENT_BYTES // x.element_size()
+    return k % width == 0 and n % width == 0 and x.stride(0) % width == 0

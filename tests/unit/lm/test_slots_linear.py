@@ -46,8 +46,9 @@ def _filled_siblings(width: int, dtype: torch.dtype = torch.float32) -> list[Slo
     for slot in range(1, 7):
         for layer, rank in zip(layers, (1 + slot % 8, 8), strict=True):
             out = layer.base.out_features
+            # Updates of about the base's size: large ones that cancel leave their rounding.
             a, b = torch.randn(rank, width, dtype=dtype), torch.randn(out, rank, dtype=dtype)
-            layer.fill(slot, a, b, 0.5 * slot)
+            layer.fill(slot, a / width**0.5, b / rank**0.5, 0.25 * slot)
     return layers
 
 
@@ -58,9 +59,10 @@ def _routed(layers: list[SlotLinear], slots: list[int]) -> None:
 
 def _one_by_one(layer: SlotLinear, x: Tensor, slots: list[int]) -> Tensor:
     """X [N, in]."""
-    a = layer.shrink.A[:, :, layer.member]
+    a = layer.shrink.A[:, layer.member]
     rows = [
-        layer.base(row) + row @ a[slot] @ layer.B[slot] for row, slot in zip(x, slots, strict=True)
+        layer.base(row) + row @ a[slot].T @ layer.B[slot]
+        for row, slot in zip(x, slots, strict=True)
     ]
     return torch.stack(rows)
 
@@ -126,7 +128,7 @@ def test_resize_keeps_what_is_loaded() -> None:
     before = [_one_by_one(layer, x, slots) for layer in layers]
     for part in (layers[0].shrink, *layers):
         part.resize(20, 24)
-    assert layers[0].shrink.A.shape == (20, 16, 2, 24)
+    assert layers[0].shrink.A.shape == (20, 2, 24, 16)
     for layer, want in zip(layers, before, strict=True):
         torch.testing.assert_close(_one_by_one(layer, x, slots), want)
 
