@@ -1,11 +1,15 @@
-"""Two faults of vllm 0.32, mended inside vllm's own processes, which import this module by name.
+"""Three faults of vllm 0.32, mended inside vllm's own processes, which import this module by name.
 
 The engine's process takes one of the schedulers from here (`scheduler_cls`), the workers take
-`WorkerExtension` (`worker_extension_cls`). `make test-vllm` shows both faults when this does not
+`WorkerExtension` (`worker_extension_cls`). `make test-vllm` shows the faults when this does not
 mend them.
 """
 
+import multiprocessing
+import os
 from importlib import import_module
+from signal import SIGKILL
+from threading import Thread
 from typing import Any
 
 AsyncScheduler = import_module("vllm.v1.core.sched.async_scheduler").AsyncScheduler
@@ -48,5 +52,16 @@ def _keep_base_rows() -> None:
         vars(module)["bgmv_shrink"] = bgmv_shrink
 
 
+def _end_with_parent() -> None:
+    """Have the engine's process end when the one that started it is killed.
+
+    It would live on with the GPU's memory, and no replica could take its parent's place.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # None in a process that only looks at this module
+        Thread(target=lambda: (parent.join(), os.kill(os.getpid(), SIGKILL)), daemon=True).start()
+
+
+_end_with_parent()
 _zero_blocks()
 _keep_base_rows()

@@ -4,12 +4,14 @@ vllm's prefix cache knows an adapter by its name and path. If they came back wit
 these would be answered from the old one's keys and values, so they never come back.
 """
 
+import fcntl
 import json
 import shutil
 import tempfile
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from safetensors.torch import save_file
 from torch import nn
@@ -21,6 +23,7 @@ from actors.lm.slots.lora import check_modules, lora_pairs
 from serve.engines.vllm.arguments import MAX_RANK
 
 _MEMORY = Path("/dev/shm")
+_PREFIX, _LOCK = "hothouse-adapters-", "lock"
 
 
 class Shelved(NamedTuple):
@@ -35,8 +38,10 @@ class Shelf:
     """A private folder of adapters, in memory where the system has such a folder."""
 
     def __init__(self) -> None:
-        memory = str(_MEMORY) if _MEMORY.is_dir() else None
-        self._root = Path(tempfile.mkdtemp(prefix="hothouse-adapters-", dir=memory))
+        parent = _MEMORY if _MEMORY.is_dir() else Path(tempfile.gettempdir())
+        _sweep(parent)
+        self._root = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        self._lock = _held_lock(self._root)
         self._serials = count(1)
 
     def put(self, name: str, adapter: Adapter) -> Shelved:
@@ -60,6 +65,23 @@ class Shelf:
     def close(self) -> None:
         """Delete everything."""
         shutil.rmtree(self._root, ignore_errors=True)
+        self._lock.close()
+
+
+def _held_lock(root: Path) -> IO[bytes]:
+    """A locked file in the folder, which the system unlocks when this process ends anyhow."""
+    new = (root / "new").open("wb")
+    fcntl.flock(new, fcntl.LOCK_EX)
+    (root / "new").rename(root / _LOCK)  # never seen without its lock
+    return new
+
+
+def _sweep(parent: Path) -> None:
+    """Delete the folders of processes that were killed: they are memory that nobody owns."""
+    for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
+        with suppress(OSError), lock.open("rb") as file:  # in use, or somebody else's
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def check_adapter(adapter: Adapter, base_name: str, skeleton: nn.Module) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from actors.lm.requests import Likely, Piece, SampleRequest, TokenLogprob
 from actors.lm.sampling.limits import limits_of
 from configs.errors import UserError
 from configs.sections import ServerConfig
+from serve.engines.vllm import shelf
 from serve.engines.vllm.api import Api
 from serve.engines.vllm.completion import told
 from serve.engines.vllm.engine import VllmEngine
@@ -84,6 +86,11 @@ def base(base_directory: str) -> Base:
     loaded = load_base(base_directory)
     limits = limits_of(loaded)
     return Base(loaded.name, loaded.digest, nn.Module.to(loaded.model, "meta"), limits)
+
+
+@pytest.fixture(autouse=True)
+def adapters_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shelf, "_MEMORY", tmp_path)
 
 
 def _engine(llm: FakeLlm, base: Base) -> VllmEngine:
@@ -214,3 +221,18 @@ def test_numbers_that_are_not_finite_are_an_error(base: Base) -> None:
                 await engine.sample([request])
 
     asyncio.run(main())
+
+
+def test_folders_of_killed_processes_are_swept_and_those_of_others_kept(
+    tmp_path: Path,
+) -> None:
+    living = shelf.Shelf()
+    killed = tmp_path / "hothouse-adapters-killed"
+    killed.mkdir()
+    (killed / "lock").touch()
+    new = shelf.Shelf()
+    assert not killed.exists()
+    assert len(list(tmp_path.iterdir())) == 2
+    living.close()
+    new.close()
+    assert not list(tmp_path.iterdir())
