@@ -107,7 +107,6 @@ class ModelThread:
                 for work in [*inbox, self._step, self._score_once]:
                     self._busy_since = time.monotonic()
                     work()
-                self.stats = self._stepper.stats()
         finally:
             with self._wake:
                 self._closed, inbox = True, self._inbox
@@ -138,6 +137,7 @@ class ModelThread:
             updates = [_Update(ticket, None, error) for ticket in failed]
         else:
             updates = [_update(ticket) for ticket in self._open_tickets(changed)]
+        self.stats = self._stepper.stats()  # who is answered finds it true
         for ticket, _, outcome in updates:
             if outcome is not None:
                 del self._tickets[ticket.row]
