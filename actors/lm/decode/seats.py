@@ -52,16 +52,18 @@ class Seats:
     def admit(self) -> list[Row]:
         """Seat whom there is room for; returns rows that were given up while they waited."""
         held, left = [], []
-        while self.waiting and len(self.running) < self._max_rows:
-            waiting = self.waiting.popleft()
-            if waiting.row.done:
-                left.append(waiting.row)
-            elif self._must_wait(waiting):
-                held.append(waiting)
-            elif not self._seat(waiting):
-                held.append(waiting)
-                break
-        self.waiting.extendleft(reversed(held))
+        try:
+            while self.waiting and len(self.running) < self._max_rows:
+                waiting = self.waiting.popleft()
+                if waiting.row.done:
+                    left.append(waiting.row)
+                elif self._must_wait(waiting):
+                    held.append(waiting)
+                elif not self._seat(waiting):
+                    held.append(waiting)
+                    break
+        finally:  # the memory for a seat may be more than there is
+            self.waiting.extendleft(reversed(held))
         return left
 
     def share(self, step_tokens: int) -> list[tuple[Running, int]]:
@@ -72,8 +74,8 @@ class Seats:
             if all(self._cache.grow(run.seat, run.seat.cached + tokens) for run, tokens in work):
                 return work
             youngest = self.running.pop()
-            self._cache.leave(youngest.seat, youngest.row.sequence)
             self.waiting.appendleft(_Waiting(youngest.row, youngest.seat.root))
+            self._cache.leave(youngest.seat, youngest.row.sequence)
 
     def dismiss_done(self) -> list[Row]:
         """Take back the seats of rows that are done."""

@@ -13,6 +13,7 @@ from transformers import LlamaForCausalLM
 from actors.lm.adapter import read_adapter
 from actors.lm.base import LoadedBase, load_base
 from actors.lm.decode.dense import quicken
+from actors.lm.decode.memory import CacheMemory
 from actors.lm.refusals import BadRequest, BrokenAdapter
 from actors.lm.requests import SampleRequest
 
@@ -188,6 +189,22 @@ def test_a_failed_step_fails_its_rows_and_leaves_nothing_behind(
     again = decoder.row(request)
     decoder.run([again])
     assert again.token_ids == want.token_ids
+
+
+def test_memory_that_is_not_to_be_had_fails_the_row_that_needs_it(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = start(max_rows=4)
+    rows = [decoder.row(SampleRequest("base", [9] * 5, max_tokens=4, seed=i)) for i in range(6)]
+    for row in rows:
+        decoder.stepper.add(row)
+    with monkeypatch.context() as patch:
+        patch.setattr(CacheMemory, "clear", _fails)
+        with pytest.raises(torch.OutOfMemoryError):
+            decoder.stepper.step()
+    assert decoder.stepper.drop_running() == rows[:1]
+    decoder.run([])
+    assert [len(row.token_ids) for row in rows] == [0, 4, 4, 4, 4, 4]
 
 
 def _fails(*_: Any) -> None:
