@@ -71,7 +71,7 @@ GROUPS = (
         _adapters,
     ),
     Group(
-        (Figure("middle", "the same: 322 questions, one model of 29 M", Reach(">=", 8)),),
+        (Figure("middle", "the same: 322 questions, 29 M parameters", Reach(">=", 8)),),
         _middle,
     ),
 )
