@@ -17,9 +17,25 @@ QUIET = LoggingConfig(enable_access_log=False, log_level="WARNING")
 _SECONDS_BETWEEN_SIGNS = 10.0
 
 
+class _Once(logging.Filter):
+    """Serve tells of a replica's death once for every call that it had."""
+
+    _told = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is news."""
+        last, self._told = self._told, record.getMessage()
+        return last != self._told
+
+
+_ONCE = _Once()
+
+
 def ensure_serve() -> None:
     """Serve without HTTP, unless it runs already. It stays: idle, it costs a small process."""
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    logger = logging.getLogger("ray.serve")
+    logger.setLevel(logging.WARNING)
+    logger.addFilter(_ONCE)  # a filter that is there already is not added again
     ray_serve.start(proxy_location=ProxyLocation.Disabled, logging_config=QUIET)
 
 
