@@ -93,7 +93,7 @@ class Replica:
         except _REFUSALS as error:
             return Refusal(error)
 
-    async def stream(self, call: Call) -> AsyncIterator[Opened | Delta | Answer | Refusal]:
+    async def stream(self, call: Call) -> AsyncGenerator[Opened | Delta | Answer | Refusal]:
         """The same piece by piece: what opens it, what its choices gain, and all of it last."""
         try:
             with self._crowd.place(len(call.prompts) * call.n):

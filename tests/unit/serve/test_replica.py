@@ -21,7 +21,7 @@ from serve.replica import Replica
 from serve.shelf import AdapterShelf, Holdings
 
 SERVER = ServerConfig(max_batch=2, max_queued_requests=4)
-HELLO = {"prompts": ["Hello"], "max_tokens": 8}
+HELLO: dict[str, Any] = {"prompts": ["Hello"], "max_tokens": 8}
 
 
 def adapter(number: float, base: str = "small") -> Adapter:

@@ -29,7 +29,7 @@ class FakeEngine:
         tokenizer = byte_tokenizer()
         self.limits = Limits(tokenizer, frozenset(), 512, len(tokenizer))
         self.max_adapters, self.step_s = max_adapters, step_s
-        self.loaded = {BASE: BASE_DIGEST}
+        self.loaded: dict[str, str] = {BASE: BASE_DIGEST}
         self.running: list[str] = []
         self.loads = 0
         self.problem: str | None = None  # of every adapter's scores
