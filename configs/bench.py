@@ -1,5 +1,7 @@
 """The `bench` job."""
 
+from typing import Literal
+
 from configs.base import JobConfig, execution_option, option
 
 
@@ -11,5 +13,6 @@ class BenchConfig(JobConfig):
     data_dir: str | None = option(
         None, "`bench score`: folder with the files of advanced-ai-risk/human_generated_evals"
     )
+    device: Literal["cpu", "cuda"] = option("cpu", "`bench serve`: where the engines run")
     repeats: int = option(3, "measurements of every figure; its value is their median", ge=1)
     out: str | None = execution_option(None, "JSON file for the rows of the table")

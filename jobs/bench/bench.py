@@ -2,29 +2,34 @@
 
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from configs.bench import BenchConfig
 from configs.errors import UserError, did_you_mean
 from jobs import console
-from jobs.bench.figures import Figure, Group, Row, selected, summary
+from jobs.bench.figures import Figure, Group, Row, Skipped, selected, summary
 from jobs.bench.machine import machine
-from jobs.bench.pool import groups as pool
-from jobs.bench.score import groups as score
 
-BENCHES = {"pool": pool, "score": score}
+# Name -> the module of its figures. It is loaded on use: a bare machine with a GPU has no Ray.
+BENCHES = {
+    "pool": "jobs.bench.pool.groups",
+    "score": "jobs.bench.score.groups",
+    "serve": "jobs.bench.serve.groups",
+}
 
 
 def run(config: BenchConfig) -> int:
     """Print the table of a bench, or the list of benches; 0 whatever the figures come to."""
     if config.name is None:
         console.table(
-            ["bench", "figures"], [[name, _names(b.GROUPS)] for name, b in BENCHES.items()]
+            ["bench", "figures"],
+            [[name, _names(import_module(at).GROUPS)] for name, at in BENCHES.items()],
         )
         return 0
     if config.name not in BENCHES:
         raise UserError(f'Unknown bench "{config.name}".{did_you_mean(config.name, list(BENCHES))}')
-    bench = BENCHES[config.name]
+    bench = import_module(BENCHES[config.name])
     figures = [figure.name for group in bench.GROUPS for figure in group.figures]
     for name in config.only:
         if name not in figures:
@@ -46,7 +51,11 @@ def run(config: BenchConfig) -> int:
 def _measured(group: Group, place: object, repeats: int) -> list[Row]:
     values: dict[str, list[float]] = {figure.name: [] for figure in group.figures}
     for number in range(1, repeats + 1):
-        trial = group.measure(place)
+        try:
+            trial = group.measure(place)
+        except Skipped as reason:
+            console.say(f"{', '.join(values)}: left out, {reason}")
+            return []
         for name, measured in values.items():
             measured.append(trial.values[name])
         console.say(f"{', '.join(values)} {number}/{repeats}: {trial.said}")

@@ -27,6 +27,10 @@ class Reach(NamedTuple):
         return f"{self.sign} {self.bound:g}"
 
 
+class Skipped(Exception):
+    """Why figures cannot be measured on this machine."""
+
+
 class Figure(NamedTuple):
     """One number of a bench."""
 
