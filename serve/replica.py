@@ -4,17 +4,13 @@ Errors that a caller can cause go back as values: thrown, they would fill the lo
 reach the caller wrapped in Ray's own types.
 """
 
-import asyncio
-import time
-import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from actors.lm.adapter import Adapter
 from actors.lm.engine import Engine
 from actors.lm.refusals import BadRequest, BrokenAdapter, RefusedAdapter, UnknownAdapter
-from actors.lm.requests import BASE, Piece, Question, Scores
+from actors.lm.requests import BASE, Question, Scores
 from configs.errors import UserError
 from configs.sections import ServerConfig
 from serve.answering import Asked
@@ -32,12 +28,12 @@ from serve.calls import (
 )
 from serve.crowd import Crowd
 from serve.engines import ENGINES
+from serve.follower import Follower
 from serve.probe import probe_question
 from serve.prompts import encode_prompt
 from serve.registry import resolve
-from serve.residents import Residents
 from serve.routing import RESIDENT
-from serve.shelf import LEASE_S, View
+from serve.streaming import parts_of
 from serve.tokens import TokenTexts
 
 _REFUSALS = (
@@ -48,8 +44,6 @@ _REFUSALS = (
     Overloaded,
     Unavailable,
 )
-_LOOK_AGAIN_S = 0.05
-_PIECES_S = 0.02  # a message costs a millisecond on either side: pieces this close travel together
 
 
 class Replica:
@@ -62,8 +56,7 @@ class Replica:
     async def __init__(
         self, base_name: str, base_names: list[str], server: ServerConfig, shelf: Any
     ) -> None:
-        self._base_name, self._base_names, self._shelf = base_name, base_names, shelf
-        self._name, self._view = uuid.uuid4().hex[:8], View(-1, {})
+        self._base_name, self._base_names = base_name, base_names
         self._problem: str | None = None
         try:
             self._engine: Engine = ENGINES[server.engine](base_name, server)
@@ -72,10 +65,9 @@ class Replica:
             return
         self._texts = TokenTexts(self._engine.limits.tokenizer)
         self._crowd = Crowd(server.max_batch, server.max_queued_requests)
-        self._residents = Residents(self._engine, self._fetch)
-        self._looked_s = 0.0
-        await self._look()
-        self._following = asyncio.create_task(self._follow())
+        self._follower = Follower(shelf, self._engine)
+        self._residents = self._follower.residents
+        await self._follower.start()
 
     async def describe(self) -> Description:
         """What can be asked here."""
@@ -100,32 +92,12 @@ class Replica:
                 asked = await self._asked(call)
                 async with (
                     self._residents.using(asked.model),
-                    aclosing(self._parts(asked)) as parts,
+                    aclosing(parts_of(asked, self._engine, self._texts)) as parts,
                 ):
                     async for part in parts:
                         yield part
         except _REFUSALS as error:
             yield Refusal(error)
-
-    async def _parts(self, asked: Asked) -> AsyncGenerator[Opened | Delta | Answer]:
-        opened = Opened(asked.model, asked.fingerprint, asked.digest)
-        gained: asyncio.Queue[tuple[int, Piece] | None] = asyncio.Queue()
-        sampling = asyncio.create_task(
-            self._engine.sample(asked.requests(), lambda i, piece: gained.put_nowait((i, piece)))
-        )
-        sampling.add_done_callback(lambda _: gained.put_nowait(None))
-        try:
-            first = await gained.get()  # a request that is refused opens no stream
-            if first is not None:
-                yield opened
-            async for pieces in _gathered(gained, first):
-                yield asked.delta(pieces, self._texts)
-            samples = await sampling
-            if first is None:
-                yield opened
-            yield asked.answer(samples, self._texts)
-        finally:
-            sampling.cancel()
 
     async def score(
         self, adapters: Sequence[str], questions: Sequence[Question]
@@ -177,13 +149,12 @@ class Replica:
         """RuntimeError when this replica must be replaced."""
         if self._problem is None:
             self._engine.check_alive()
-            if self._following.done():
-                raise RuntimeError("the replica no longer hears of adapters that come and go")
+            self._follower.check_alive()
 
     async def close(self) -> None:
         """End the engine."""
         if self._problem is None:
-            self._following.cancel()
+            self._follower.close()
             await self._engine.close()
 
     async def _asked(self, call: Call) -> Asked:
@@ -192,33 +163,9 @@ class Replica:
         return Asked(call, name, digests, self._engine.limits)
 
     async def _digests(self) -> dict[str, str]:
-        """What can be asked for. A view whose lease is over may hide what the shelf has told."""
         if self._problem is not None:
             raise Unavailable(self._problem)
-        while time.monotonic() > self._looked_s + LEASE_S:
-            if self._following.done():
-                raise Unavailable("the server's shelf of adapters does not answer")
-            await asyncio.wait([self._following], timeout=_LOOK_AGAIN_S)
-        return {BASE: self._engine.adapters()[BASE], **self._view.digests}
-
-    async def _fetch(self, full: str) -> Adapter:
-        found = await self._shelf.fetch.remote(full)
-        if isinstance(found, Refusal):
-            raise found.error
-        return await found[0]
-
-    async def _follow(self) -> None:
-        while True:
-            await self._look()
-
-    async def _look(self) -> None:
-        """Hear of adapters that came or went, and tell how busy this replica is."""
-        stats, resident = self._engine.stats(), self._residents.names
-        asked_s = time.monotonic()
-        view: View = await self._shelf.watch.remote(self._name, self._view.serial, stats, resident)
-        gone = [full for full in self._view.digests if full not in view.digests]
-        self._view, self._looked_s = view, asked_s
-        self._residents.retire(gone)
+        return {BASE: self._engine.adapters()[BASE], **await self._follower.digests()}
 
 
 class ServedReplica(Replica):
@@ -226,19 +173,3 @@ class ServedReplica(Replica):
 
     async def __del__(self) -> None:
         await self.close()
-
-
-async def _gathered(
-    gained: asyncio.Queue[tuple[int, Piece] | None], first: tuple[int, Piece] | None
-) -> AsyncIterator[list[tuple[int, Piece]]]:
-    """Pieces as they come, those that are close together in one list; the first at once."""
-    one = first
-    while one is not None:
-        pieces = [one]
-        while not gained.empty() and (one := gained.get_nowait()) is not None:
-            pieces.append(one)
-        yield pieces
-        if one is None:
-            return
-        await asyncio.sleep(_PIECES_S)
-        one = await gained.get()
