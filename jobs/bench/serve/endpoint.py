@@ -77,14 +77,13 @@ class Endpoint:
         return Answered(cpu_s, wall_s, sum(answered))
 
     def first_token_s(self, row: Row) -> float:
-        """Seconds from the request to the first streamed token."""
+        """Seconds from the request to the first text in the stream."""
         connection = self._connection()
         connection.connect()
         started_s = time.perf_counter()
         _send(connection, "/v1/completions", {**_body(row), "stream": True})
         reply = connection.getresponse()
-        while not reply.readline().startswith(b"data: "):
-            pass
+        next(line for line in reply if _has_text(line))
         first_s = time.perf_counter() - started_s
         reply.read()
         connection.close()
@@ -140,6 +139,11 @@ def _body(row: Row) -> dict[str, Any]:
 
 def _send(connection: HTTPConnection, path: str, body: Mapping[str, Any]) -> None:
     connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+
+
+def _has_text(line: bytes) -> bool:
+    data = line.removeprefix(b"data: ")
+    return data.startswith(b"{") and any(part["text"] for part in json.loads(data)["choices"])
 
 
 def _asked(connection: HTTPConnection, path: str, body: Mapping[str, Any]) -> Any:

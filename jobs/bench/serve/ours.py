@@ -10,6 +10,8 @@ from jobs.bench.serve.child import by_callers, serve, started
 from jobs.bench.serve.work import Row, Work, adapter_name
 from serve.engines import ENGINES
 
+_NEW = "new"
+
 
 async def main() -> None:
     """Load and answer."""
@@ -20,20 +22,26 @@ async def main() -> None:
         await engine.load(adapter_name(number), read_adapter(path))
 
     async def sample(rows: list[Row]) -> list[list[int]]:
-        samples = await engine.sample([_request(row) for row in rows])
-        return [found.token_ids for found in samples]
+        return await _tokens(engine, [_request(row, adapter_name(row.adapter)) for row in rows])
 
     async def work_done(work: Work) -> list[list[int]]:
-        return await by_callers(work, sample)
+        if work.load is None:
+            return await by_callers(work, sample)
+        await engine.load(_NEW, read_adapter(work.load))
+        tokens = await _tokens(engine, [_request(row, _NEW) for row in work.rows])
+        await engine.unload(_NEW)
+        return tokens
 
     await serve(work_done)
     await engine.close()
 
 
-def _request(row: Row) -> SampleRequest:
-    return SampleRequest(
-        adapter_name(row.adapter), row.prompt_ids, max_tokens=row.new_tokens, temperature=0.0
-    )
+def _request(row: Row, name: str) -> SampleRequest:
+    return SampleRequest(name, row.prompt_ids, max_tokens=row.new_tokens, temperature=0.0)
+
+
+async def _tokens(engine: Engine, requests: list[SampleRequest]) -> list[list[int]]:
+    return [sample.token_ids for sample in await engine.sample(requests)]
 
 
 if __name__ == "__main__":

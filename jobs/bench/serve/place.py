@@ -1,11 +1,13 @@
 """Where the bench of the server runs: a base and adapters in a folder, and the sides on them."""
 
 import os
+import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
 from configs.bench import BenchConfig
@@ -35,8 +37,8 @@ class Place:
 
     @cached_property
     def base(self) -> str:
-        """The folder of the base model. Its tokenizer knows bytes."""
-        return build_base(self.folder / "base", SHAPE, [])
+        """The folder of the base model. Every token of it has a text."""
+        return build_base(self.folder / "base", SHAPE, _texts())
 
     @cached_property
     def adapters(self) -> list[str]:
@@ -76,6 +78,15 @@ class Place:
         """End all sides."""
         for side in self._sides.values():
             side.close()
+
+
+def _texts() -> list[str]:
+    """Enough words for a tokenizer to learn the whole vocabulary from."""
+    rng = random.Random(0)
+    return [
+        " ".join("".join(rng.choices(ascii_lowercase, k=rng.randint(3, 8))) for _ in range(100))
+        for _ in range(200)
+    ]
 
 
 @contextmanager

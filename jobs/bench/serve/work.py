@@ -26,6 +26,7 @@ class Work(Config):
 
     rows: list[Row]
     callers: int | None = None
+    load: str | None = None  # an adapter's folder: loaded first, and all rows are asked of it
 
 
 class Measured(Config):
@@ -52,7 +53,7 @@ def mixed_rows(rows: int, adapters: int, vocabulary: int, seed: int) -> list[Row
     Another seed gives other prompts: who kept the last ones' keys and values gains nothing.
     """
     rng = random.Random(seed)
-    new_tokens = [4 + round(60 * i / (rows - 1)) for i in range(rows)]
+    new_tokens = [4 + round(60 * i / max(1, rows - 1)) for i in range(rows)]
     rng.shuffle(new_tokens)
     return [
         Row(
