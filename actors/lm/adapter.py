@@ -7,7 +7,6 @@ are read and written through fsspec: the storage root may be an object store.
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -18,16 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as dump_tensors
 
+from actors.lm.adapter_config import DETERMINING, config_fault
 from configs.base import digest as data_digest
 from configs.errors import UserError
 
 CONFIG, TENSORS, MANIFEST = "adapter_config.json", "adapter_model.safetensors", "manifest.json"
-# The fields of a LoRA config that change what the adapter computes.
-_DETERMINING = (
-    "peft_type", "r", "lora_alpha", "use_rslora", "use_dora", "bias", "target_modules",
-    "rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern", "modules_to_save",
-    "fan_in_fan_out", "base_model_name_or_path",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ class Adapter:
 
 def adapter_digest(config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:
     """Content digest of an adapter; peft's version and similar remarks do not enter it."""
-    determining = {k: config.get(k) for k in _DETERMINING}
+    determining = {k: config.get(k) for k in DETERMINING}
     if isinstance(determining["target_modules"], list):
         determining["target_modules"] = sorted(determining["target_modules"])
     sha = hashlib.sha256(data_digest(determining).encode())
@@ -80,40 +74,6 @@ def adapter_digest(config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> 
         sha.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
         sha.update(tensor.flatten().view(torch.uint8).numpy().data)
     return sha.hexdigest()
-
-
-def config_fault(config: object) -> str | None:
-    """Which field of a config cannot be used as it is, and why; None when all can.
-
-    The fields of another method than LoRA are not known here; its name is refused elsewhere.
-    """
-    if not isinstance(config, dict):
-        return "it is not a JSON object"
-    targets = config.get("target_modules")
-    if isinstance(targets, list) and not all(isinstance(name, str) for name in targets):
-        return "target_modules must be names"
-    if not isinstance(config.get("base_model_name_or_path"), str | None):
-        return "base_model_name_or_path must be a name"
-    if config.get("peft_type") != "LORA":
-        return None
-    ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
-    if not _is_rank(config.get("r")):
-        return f"r={config.get('r')} must be a whole rank of at least 1"
-    if not (isinstance(ranks, dict) and all(map(_is_rank, ranks.values()))):
-        return f"rank_pattern={ranks} must give whole ranks of at least 1"
-    if not _is_number(config.get("lora_alpha")):
-        return f"lora_alpha={config.get('lora_alpha')} must be a finite number"
-    if not (isinstance(alphas, dict) and all(map(_is_number, alphas.values()))):
-        return f"alpha_pattern={alphas} must give finite numbers"
-    return None
-
-
-def _is_rank(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def read_adapter(path: str) -> Adapter:
@@ -131,10 +91,15 @@ def read_adapter(path: str) -> Adapter:
         manifest = None
         if fs.exists(f"{root}/{MANIFEST}"):
             manifest = Manifest(**json.loads(fs.cat_file(f"{root}/{MANIFEST}")))
+        adapter = Adapter(config, tensors, manifest)
+        digest = adapter.digest
+    except RecursionError:
+        raise UserError(f"{path}: damaged adapter directory: JSON nested too deeply.") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}.") from None
     except (ValueError, SafetensorError, TypeError) as error:
-        raise UserError(f"{path}: damaged adapter directory: {error}.") from None
-    adapter = Adapter(config, tensors, manifest)
-    if manifest and manifest.digest != adapter.digest:
+        raise UserError(f"{path}: damaged adapter directory: {str(error)[:200]}.") from None
+    if manifest and manifest.digest != digest:
         raise UserError(
             f"{path}: its tensors do not match its manifest's digest; the files were changed "
             f"after training. Remove {MANIFEST} to use it as a foreign adapter."

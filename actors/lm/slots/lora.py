@@ -8,10 +8,10 @@ import math
 import re
 from typing import Any, NamedTuple
 
-from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 
-from actors.lm.adapter import Adapter, config_fault
+from actors.lm.adapter import Adapter
+from actors.lm.adapter_config import config_fault
 from actors.lm.refusals import RefusedAdapter
 from actors.lm.slots.linear import SlotLinear
 
@@ -125,5 +125,20 @@ def _layer_index(module: str) -> int:
 
 
 def _by_pattern(patterns: dict[str, Any] | None, module: str, default: Any) -> Any:
-    patterns = patterns or {}
-    return patterns.get(get_pattern_key(list(patterns), module), default)
+    matching = (value for key, value in (patterns or {}).items() if _means(key, module))
+    return next(matching, default)
+
+
+def _means(pattern: str, module: str) -> bool:
+    r"""Whether a pattern is the module's name or its end, as peft's `(.*\.)?(pattern)$` finds it.
+
+    It is compared, not searched for: an expression from outside could hold the engine for ever.
+    """
+    name = pattern.removeprefix("^")
+    start = len(module) - len(name) + name.count("\\")
+    if start < 0 or (start > 0 and (name != pattern or module[start - 1] != ".")):
+        return False
+    parts = re.findall(r"\\?.", name)
+    return all(
+        part in (".", char, f"\\{char}") for part, char in zip(parts, module[start:], strict=True)
+    )

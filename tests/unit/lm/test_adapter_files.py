@@ -10,7 +10,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from actors.lm.adapter import CONFIG, TENSORS, Manifest, adapter_digest, read_adapter, write_adapter
+from actors.lm.adapter import (
+    CONFIG,
+    MANIFEST,
+    TENSORS,
+    Manifest,
+    adapter_digest,
+    read_adapter,
+    write_adapter,
+)
 from configs.errors import UserError
 
 
@@ -21,7 +29,12 @@ def folder(adapter_paths: dict[str, str], tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("content", "named"),
-    [(b"\xff\xfe", "damaged"), (b"{", "damaged"), (b"[]", "not a JSON object")],
+    [
+        (b"\xff\xfe", "damaged"),
+        (b"{", "damaged"),
+        (b"[]", "not a JSON object"),
+        (b"[" * 200_000, "nested too deeply"),
+    ],
 )
 def test_a_config_that_is_none(folder: Path, content: bytes, named: str) -> None:
     (folder / CONFIG).write_bytes(content)
@@ -37,10 +50,18 @@ def test_a_config_that_is_none(folder: Path, content: bytes, named: str) -> None
         ("r", 8.0),
         ("lora_alpha", "16"),
         ("lora_alpha", float("nan")),
+        ("lora_alpha", 10**400),
+        ("alpha_pattern", {"q_proj": 10**400}),
+        ("rank_pattern", {"(a+)+$[": 3}),
+        ("rank_pattern", {"(([a-z_.]|[a-z0-9_.])+)+!": 3}),
+        ("rank_pattern", {"q" * 129: 3}),
+        ("rank_pattern", {f"layers.{i}": 3 for i in range(1025)}),
         ("rank_pattern", {"q_proj": "2"}),
         ("alpha_pattern", [1]),
         ("target_modules", ["q_proj", 1]),
+        ("target_modules", {"q_proj": 1}),
         ("base_model_name_or_path", 5),
+        ("base_model_name_or_path", "\ud800"),
     ],
 )
 def test_a_field_that_cannot_be_used(folder: Path, field: str, value: Any) -> None:
@@ -56,6 +77,19 @@ def test_a_field_that_is_missing(folder: Path, field: str) -> None:
     del config[field]
     (folder / CONFIG).write_text(json.dumps(config))
     with pytest.raises(UserError, match=f"{CONFIG}: {field}=None"):
+        read_adapter(str(folder))
+
+
+def test_a_manifest_that_is_nested_too_deeply(folder: Path) -> None:
+    (folder / MANIFEST).write_bytes(b"[" * 200_000)
+    with pytest.raises(UserError, match="nested too deeply"):
+        read_adapter(str(folder))
+
+
+def test_tensors_that_are_a_folder(folder: Path) -> None:
+    (folder / TENSORS).unlink()
+    (folder / TENSORS).mkdir()
+    with pytest.raises(UserError, match=f"{folder}: cannot be read: Is a directory"):
         read_adapter(str(folder))
 
 

@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 import torch
+from peft.utils.other import get_pattern_key
 
 from actors.lm.adapter import Adapter, read_adapter
 from actors.lm.base import LoadedBase
 from actors.lm.refusals import RefusedAdapter
 from actors.lm.slots import bank
 from actors.lm.slots.bank import SlotBank, check_base
+from actors.lm.slots.lora import _by_pattern
 
+MODULE = "model.layers.0.self_attn.q_proj"
 KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 
 
@@ -86,6 +89,17 @@ def test_unknown_module_and_module_that_is_not_linear(base: LoadedBase, plain: A
         }
         with pytest.raises(RefusedAdapter, match=named):
             SlotBank(base, max_adapters=1).load(replace(plain, tensors=pair))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["q_proj", "self_attn.q_proj", r"self_attn\.q_proj", "attn.q_proj", "^q_proj", f"^{MODULE}",
+     MODULE, "self_attn_q_proj", r"self_attn\_q_proj", "model.self.attn.q_proj", f"x{MODULE}",
+     r"0.self.attn\.q_proj"],
+)  # fmt: skip
+def test_a_pattern_means_what_peft_takes_it_for(pattern: str) -> None:
+    found = get_pattern_key([pattern], MODULE) == pattern
+    assert (_by_pattern({pattern: 3}, MODULE, 8) == 3) == found
 
 
 def test_no_tensors(base: LoadedBase, plain: Adapter) -> None:
