@@ -14,6 +14,7 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse, DeploymentRes
 from serve.calls import Overloaded, Refusal, Unavailable
 
 _TRIES = 4  # then something kills every replica that takes this call
+_PAUSE_S = 0.2  # before the second try, twice as long before the third
 _RETRY_AFTER_S = 2.0
 _LOST = "every replica that took this request died of something; the server's log says why"
 _FULL = "the server's queue is full"
@@ -22,7 +23,8 @@ _NONE = "the server has no replica that could answer"
 
 async def send(handle: DeploymentHandle, method: str, *arguments: Any) -> Any:
     """What a replica answers; a refusal is raised. Overloaded, Unavailable."""
-    for _ in range(_TRIES):
+    for again in range(_TRIES):
+        await asyncio.sleep(again * _PAUSE_S)
         response: DeploymentResponse = getattr(handle, method).remote(*arguments)
         try:
             return _opened(await response)
@@ -40,7 +42,8 @@ async def send(handle: DeploymentHandle, method: str, *arguments: Any) -> Any:
 
 async def stream(handle: DeploymentHandle, method: str, *arguments: Any) -> AsyncGenerator[Any]:
     """The parts of a replica's answer. Unavailable where it dies after the first one was given."""
-    for _ in range(_TRIES):
+    for again in range(_TRIES):
+        await asyncio.sleep(again * _PAUSE_S)
         parts: DeploymentResponseGenerator = getattr(handle, method).remote(*arguments)
         has_begun = False
         try:
