@@ -4,10 +4,12 @@ import os
 
 import fsspec
 
-from actors.lm.adapter import TENSORS, Adapter, read_adapter
+from actors.lm.adapter import CONFIG, MANIFEST, TENSORS, Adapter, read_adapter
 from actors.lm.refusals import RefusedAdapter
 from actors.store.storage import Storage
 from configs.errors import UserError
+
+_MOST_JSON = 10**6  # bytes of a config or a manifest
 
 
 class AbsentAdapter(RefusedAdapter):
@@ -17,23 +19,30 @@ class AbsentAdapter(RefusedAdapter):
 def read_within(path: str, root: str, max_bytes: int) -> Adapter:
     """The adapter at a path that is relative to the storage root, or lies under it.
 
-    Links are followed before the path is judged. AbsentAdapter, RefusedAdapter.
+    Links are followed before the path is judged, and each file in it.
+    AbsentAdapter, RefusedAdapter.
     """
     storage = Storage(root)
     full = _within(path, storage)
     fs, plain = fsspec.core.url_to_fs(full)
     if not fs.exists(plain):
         raise AbsentAdapter(f"{path}: no such folder under the server's storage root")
-    try:
-        size = fs.size(f"{plain}/{TENSORS}")
-    except OSError:
-        size = 0  # its absence is told by who reads it
-    if size > max_bytes:
-        raise RefusedAdapter(f"{path}: {size:,} bytes of tensors; this server takes {max_bytes:,}")
+    for file, most in ((CONFIG, _MOST_JSON), (MANIFEST, _MOST_JSON), (TENSORS, max_bytes)):
+        if not fs.exists(f"{plain}/{file}"):
+            continue  # its absence is told by who reads it
+        if storage.is_local:
+            found = _within(os.path.join(path, file), storage)
+            # Others have no end, or wait for a writer.
+            if not os.path.isfile(found):
+                raise RefusedAdapter(f"{path}: {file} is not a file")
+        size = fs.size(f"{plain}/{file}") or 0
+        if size > most:
+            raise RefusedAdapter(f"{path}: {size:,} bytes of {file}; this server takes {most:,}")
     try:
         return read_adapter(full)
     except UserError as error:
-        raise RefusedAdapter(str(error).rstrip(".")) from None
+        # Where the storage root lies is not for clients.
+        raise RefusedAdapter(str(error).replace(full, path).rstrip(".")) from None
 
 
 def _within(path: str, storage: Storage) -> str:

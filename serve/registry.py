@@ -12,7 +12,8 @@ from actors.lm.refusals import RefusedAdapter, UnknownAdapter
 from actors.lm.requests import BASE
 
 LATEST = "@latest"
-_NAME = re.compile(r"(?P<name>[^@\s\x00-\x1f\x7f]{1,256})(@(?P<version>[0-9]{1,9}))?")
+# Of a version 8 digits at most: there is always room for the next one.
+_NAME = re.compile(r"(?P<name>[^@\s\x00-\x1f\x7f]{1,256})(@(?P<version>[1-9][0-9]{0,7}))?")
 
 
 class Registry:
@@ -39,8 +40,8 @@ class Registry:
         match = _NAME.fullmatch(name)
         if match is None:
             raise RefusedAdapter(
-                f'"{name}" is not a name; use NAME or NAME@VERSION, without spaces and of at most '
-                "256 characters"
+                f'"{name[:300]}" is not a name; use NAME or NAME@VERSION, a name without '
+                "spaces and of at most 256 characters, a version from 1 to 99999999"
             )
         if match["name"] in self.reserved:
             raise RefusedAdapter(f'"{match["name"]}" is the base model and cannot be replaced')
@@ -63,11 +64,16 @@ class Registry:
         self._there[full] = self._used[name][version]
 
     def remove(self, name: str) -> list[str]:
-        """Forget `name@version`, or all versions of `name`; they stay used. Returns them."""
+        """Forget `name@version`, `name@latest`, or all versions of `name`; they stay used.
+
+        Returns them.
+        """
         if name in self.reserved:
             raise RefusedAdapter("the base cannot be unloaded")
         if name in self._there:
             gone = [name]
+        elif name.endswith(LATEST):
+            gone = [resolve(name, [BASE, *self._there], self.reserved)]
         else:
             gone = [full for full in self._there if _parts(full)[0] == name]
         if not gone:

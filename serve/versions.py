@@ -1,7 +1,8 @@
 """Versions that were given out under a storage root, over all servers that ever ran on it.
 
 One small file a version, which appears whole or not at all and is never replaced: two servers on
-one root cannot give the same version to different contents.
+one root cannot give the same version to different contents. It is written before the adapter is
+loaded, for the same reason: a load that is refused then leaves its version used.
 """
 
 import hashlib

@@ -70,6 +70,25 @@ def test_a_bare_name_is_unloaded_with_all_its_versions() -> None:
     assert load(registry, "a", "5") == "a@4"
 
 
+def test_the_newest_version_is_unloaded_as_latest() -> None:
+    registry = Registry(BASE_NAMES)
+    for name, digest in [("a@9", "1"), ("a@10", "2"), ("b", "3")]:
+        load(registry, name, digest)
+    assert registry.remove("a@latest") == ["a@10"]
+    assert registry.remove("a@latest") == ["a@9"]
+    with pytest.raises(UnknownAdapter, match="base, b@1"):
+        registry.remove("a@latest")
+    for name in ("@latest", "base@latest"):
+        with pytest.raises(UnknownAdapter):
+            registry.remove(name)
+
+
+def test_a_version_can_follow_the_highest_that_may_be_asked_for() -> None:
+    registry = Registry(BASE_NAMES)
+    assert load(registry, "a@99999999", "1") == "a@99999999"
+    assert load(registry, "a", "2") == "a@100000000"
+
+
 @pytest.mark.parametrize("name", ["base", "base@2", "tiny", "tiny-01234567@1"])
 def test_the_base_is_never_replaced(name: str) -> None:
     with pytest.raises(RefusedAdapter, match="base model"):
@@ -77,8 +96,10 @@ def test_the_base_is_never_replaced(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "two words", "a@b", "a@1@2", "@1", "a@-1", "a@latest", "a\n", "a\0", "x" * 257]
-)
+    "name",
+    ["", "two words", "a@b", "a@1@2", "@1", "a@-1", "a@latest", "a\n", "a\0", "x" * 257,
+             "a@0", "a@01", "a@100000000"],
+)  # fmt: skip
 def test_what_is_not_a_name(name: str) -> None:
     with pytest.raises(RefusedAdapter, match="is not a name"):
         Registry(BASE_NAMES).reserve(name, "x")
