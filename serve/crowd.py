@@ -20,12 +20,13 @@ class Crowd:
 
     @contextmanager
     def place(self, rows: int) -> Iterator[None]:
-        """Room for the rows of a call; Overloaded when too many wait already.
+        """Room for the rows of a call; Overloaded when too many would wait.
 
+        A call that is larger than the queue gets in when nobody waits.
         To ask again makes sense after about as long as the last answer took.
         """
         queued = self._rows - self._seats
-        if queued >= self._max_queued:
+        if queued > 0 and queued + rows > self._max_queued:
             wait_s = min(_MOST_S, max(_LEAST_S, self._last_s))
             raise Overloaded(f"{queued} requests wait already; ask again later", wait_s)
         self._rows += rows

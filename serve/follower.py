@@ -53,8 +53,11 @@ class Follower:
             await self._look()
 
     async def _look(self) -> None:
-        stats, resident, asked_s = self._engine.stats(), self.residents.names, time.monotonic()
-        view: View = await self._shelf.watch.remote(self._name, self._view.serial, stats, resident)
+        stats, asked_s = self._engine.stats(), time.monotonic()
+        resident, wanted = self.residents.names, self.residents.wanted
+        view: View = await self._shelf.watch.remote(
+            self._name, self._view.serial, stats, resident, wanted
+        )
         gone = [full for full in self._view.digests if full not in view.digests]
         self._view, self._looked_s = view, asked_s
         self.residents.retire(gone)

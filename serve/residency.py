@@ -101,6 +101,10 @@ class Residency:
         """Adapters that can be used."""
         return [name for name, seat in self._seats.items() if seat.state == "ready"]
 
+    def wanted(self) -> list[str]:
+        """Adapters that tickets wait for."""
+        return list(dict.fromkeys(self._waiting.values()))
+
     def step(self) -> list[Action]:
         """What is to be done now."""
         # Who is in may go on; then seats are found for the others, which may reopen some.
@@ -120,8 +124,7 @@ class Residency:
         return granted
 
     def _moves(self) -> list[Action]:
-        wanted = dict.fromkeys(self._waiting.values())
-        missing = [name for name in wanted if name not in self._seats]
+        missing = [name for name in self.wanted() if name not in self._seats]
         free = self._size - len(self._seats)
         leaving = sum(seat.state == "leaving" for seat in self._seats.values())
         moves: list[Action] = [Load(name) for name in missing[:free]]

@@ -27,6 +27,11 @@ class Residents:
         """Adapters that can be used at once."""
         return self._rules.resident()
 
+    @property
+    def wanted(self) -> list[str]:
+        """Adapters that somebody waits for."""
+        return self._rules.wanted()
+
     @asynccontextmanager
     async def using(self, name: str) -> AsyncIterator[None]:
         """The adapter is loaded inside of the block; it is waited for until it is."""

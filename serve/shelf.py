@@ -42,6 +42,14 @@ class Watcher(NamedTuple):
     polled_s: float
     stats: EngineStats
     resident: list[str]
+    wanted: list[str]  # somebody waits for these to be loaded
+
+
+class Leaving(NamedTuple):
+    """An adapter that was removed, for those who asked before they knew."""
+
+    serial: int  # of the removal
+    reference: Any
 
 
 class Holdings(NamedTuple):
@@ -65,6 +73,7 @@ class AdapterShelf:
         self._versions = Versions(holdings.storage)
         self._registry = Registry(base_names, self._versions.read())
         self._adapters: dict[str, Any] = {}  # name@version -> reference to the adapter
+        self._leaving: dict[str, Leaving] = {}
         self._watchers: dict[str, Watcher] = {}
         self._serial, self._clock = 0, clock
         self._news = asyncio.Condition()
@@ -80,15 +89,20 @@ class AdapterShelf:
             while not self._versions.write(full, adapter.digest):
                 self._registry = self._with_news_of_others()
                 full = self._registry.reserve(name, adapter.digest)
+            if full in self._adapters:  # its end is the other caller's to tell
+                raise RefusedAdapter(f'"{name}" is being loaded with this content, as {full}')
         except RefusedAdapter as error:
             return Refusal(error)
         self._adapters[full] = self._keep(adapter)
         return full
 
-    async def publish(self, full: str) -> None:
+    async def publish(self, full: str) -> Refusal | None:
         """Let it be asked for."""
+        if full not in self._adapters:
+            return Refusal(RefusedAdapter(f'"{full}" is not held any more; load it again'))
         self._registry.publish(full)
         await self._changed()
+        return None
 
     async def give_up(self, full: str) -> None:
         """A reserved adapter was refused; its version stays used."""
@@ -96,25 +110,33 @@ class AdapterShelf:
             self._adapters.pop(full, None)
 
     async def remove(self, name: str) -> list[str] | Refusal:
-        """Take away `name@version`, or all versions of `name`."""
+        """Take away `name@version`, or all versions of `name`.
+
+        Replicas may still fetch what somebody asked them for before they saw that it is gone.
+        """
         try:
             gone = self._registry.remove(name)
         except (UnknownAdapter, RefusedAdapter) as error:
             return Refusal(error)
         for full in gone:
-            del self._adapters[full]
+            self._leaving[full] = Leaving(self._serial + 1, self._adapters.pop(full))
         await self._changed()
         return gone
 
     async def fetch(self, full: str) -> list[Any] | Refusal:
         """A reference to an adapter, in a list so that Ray hands it on as it is."""
-        if full not in self._adapters:
-            return Refusal(UnknownAdapter(full, [BASE, *self._registry.digests()]))
-        return [self._adapters[full]]
+        if full in self._adapters:
+            return [self._adapters[full]]
+        if full in self._leaving:
+            return [self._leaving[full].reference]
+        return Refusal(UnknownAdapter(full, [BASE, *self._registry.digests()]))
 
-    async def watch(self, replica: str, seen: int, stats: EngineStats, resident: list[str]) -> View:
+    async def watch(
+        self, replica: str, seen: int, stats: EngineStats, resident: list[str], wanted: list[str]
+    ) -> View:
         """What there is, as soon as it is more than `seen`, or after a while."""
-        self._watchers[replica] = Watcher(seen, self._clock(), stats, resident)
+        self._watchers[replica] = Watcher(seen, self._clock(), stats, resident, wanted)
+        self._let_go()
         async with self._news:
             self._news.notify_all()  # who waits for this replica to have seen a change
             with suppress(TimeoutError):
@@ -146,6 +168,14 @@ class AdapterShelf:
         oldest_s = self._clock() - LEASE_S
         self._watchers = {k: one for k, one in self._watchers.items() if one.polled_s > oldest_s}
         return any(one.seen < serial for one in self._watchers.values())
+
+    def _let_go(self) -> None:
+        """Of removed adapters that nobody waits for, or will."""
+        for full, one in list(self._leaving.items()):
+            if self._is_behind(one.serial):
+                continue
+            if not any(full in watcher.wanted for watcher in self._watchers.values()):
+                del self._leaving[full]
 
     def _checked(self, source: Adapter | str) -> Adapter:
         """The adapter with its digest computed; beside the event loop, for it may be large."""

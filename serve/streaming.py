@@ -38,6 +38,7 @@ async def parts_of(
         yield asked.answer(samples, texts)
     finally:
         sampling.cancel()
+        await asyncio.wait([sampling])  # until then its rows use the adapter
 
 
 async def _gathered(

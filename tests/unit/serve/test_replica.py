@@ -17,6 +17,7 @@ from actors.lm.requests import Question
 from configs.sections import ServerConfig
 from serve import replica as replica_module
 from serve.calls import Answer, Call, Delta, Loaded, Opened, Overloaded, Refusal
+from serve.crowd import Crowd
 from serve.replica import Replica
 from serve.shelf import AdapterShelf, Holdings
 
@@ -146,6 +147,56 @@ def test_what_was_asked_before_an_unload_is_answered(run: Any) -> None:
     run(test, FakeEngine(step_s=0.01))
 
 
+def test_who_waits_for_a_slot_while_its_adapter_is_unloaded_is_answered(run: Any) -> None:
+    async def test(house: House) -> None:
+        digests = {name: (await house.load(name, adapter(i))).digest for i, name in enumerate("ab")}
+        busy = asyncio.create_task(house.ask("b", max_tokens=64))
+        while not house.engines[0].running:
+            await asyncio.sleep(0)
+        waiting = asyncio.create_task(house.ask("a", max_tokens=40))
+        await asyncio.sleep(0.02)
+        await house.shelf.remove("a")
+        with pytest.raises(UnknownAdapter):
+            await house.ask("a")
+        assert not busy.done()
+        assert (await waiting).choices[0].sample.text == digests["a"][:40]
+        await busy
+        while house.shelf._leaving:  # it is not kept for ever
+            await asyncio.sleep(0.01)
+
+    run(test, FakeEngine(max_adapters=1, step_s=0.01))
+
+
+@pytest.mark.parametrize("ends", ["published", "given up"])
+def test_a_name_is_loaded_once_at_a_time(run: Any, ends: str) -> None:
+    async def test(house: House) -> None:
+        shelf, one = house.shelf, adapter(1)
+        full = opened(await shelf.reserve("one", one))
+        with pytest.raises(RefusedAdapter, match="being loaded with this content, as one@1"):
+            opened(await shelf.reserve("one", one))
+        if ends == "published":
+            opened(await shelf.publish(full))
+            await shelf.remove(full)
+        else:
+            await shelf.give_up(full)
+        with pytest.raises(RefusedAdapter, match="not held any more"):
+            opened(await shelf.publish(full))
+        assert (await house.load("one", one)).model == full
+        await house.ask(full)
+
+    run(test)
+
+
+def test_a_stream_that_is_closed_has_ended_its_rows(run: Any) -> None:
+    async def test(house: House) -> None:
+        stream = house.replicas[0].stream(Call("base", ["Hello"], max_tokens=64))
+        assert isinstance(await anext(stream), Opened)
+        await stream.aclose()
+        assert not house.engines[0].running
+
+    run(test, FakeEngine(step_s=0.01))
+
+
 def test_who_goes_away_takes_its_rows_along(run: Any) -> None:
     async def test(house: House) -> None:
         asked = asyncio.create_task(house.ask("base", n=3, max_tokens=64))
@@ -189,6 +240,17 @@ def test_too_many_are_told_to_come_again(run: Any) -> None:
         await house.ask("base")
 
     run(test, FakeEngine(step_s=0.001))
+
+
+def test_a_call_of_many_rows_waits_for_a_queue_that_has_room() -> None:
+    crowd = Crowd(seats=2, max_queued=4)
+    with crowd.place(2), crowd.place(1):
+        with pytest.raises(Overloaded, match="1 requests wait"), crowd.place(4):
+            pytest.fail("it went in")
+        with crowd.place(3):
+            pass
+    with crowd.place(100):  # or it could never be asked
+        pass
 
 
 def test_a_replica_tells_how_busy_it_is_and_whether_it_lives(run: Any) -> None:
