@@ -5,10 +5,11 @@ Runs wherever torch does. Callers live on the event loop, the model in its threa
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
@@ -27,6 +28,8 @@ from actors.lm.slots.routing import BASE_SLOT
 from configs.errors import UserError
 from configs.sections import ServerConfig
 from serve.engines.torch_thread import ModelThread, Ticket
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -55,20 +58,13 @@ class TorchEngine:
         )
         self._loaded = {BASE: _Loaded(BASE_SLOT, base.digest)}
         self._loading = asyncio.Lock()
-        self._unloading: set[asyncio.Task[None]] = set()
+        self._moves: set[asyncio.Task[Any]] = set()
         self._thread = ModelThread(self._stepper, threads)
 
     async def load(self, name: str, adapter: Adapter) -> str:
         """Put an adapter into a slot; a name keeps its content until it is unloaded."""
-        digest = await asyncio.to_thread(lambda: adapter.digest)
-        async with self._loading:
-            known = self._loaded.get(name)
-            if known is None:
-                slot = await self._thread.call(partial(self._bank.load, adapter))
-                self._loaded[name] = _Loaded(slot, digest)
-            elif known.digest != digest:
-                raise RefusedAdapter(f'"{name}" is already loaded with another content')
-        return digest
+        # A caller that no longer waits for it must not leave a slot taken that nothing names.
+        return await self._finished(self._load(name, adapter))
 
     async def unload(self, name: str) -> None:
         """Refuse new requests for `name` at once, free its slot when the last one is answered."""
@@ -77,10 +73,7 @@ class TorchEngine:
         loaded = self._find(name)
         del self._loaded[name]
         # A caller that no longer waits for it must not leave a slot taken for ever.
-        task = asyncio.create_task(self._free(loaded))
-        self._unloading.add(task)
-        task.add_done_callback(self._unloading.discard)
-        await asyncio.shield(task)
+        await self._finished(self._free(loaded))
 
     async def sample(
         self, requests: Sequence[SampleRequest], on_piece: OnPiece | None = None
@@ -128,6 +121,24 @@ class TorchEngine:
         if name not in self._loaded:
             raise UnknownAdapter(name, list(self._loaded))
         return self._loaded[name]
+
+    async def _finished(self, move: Coroutine[Any, Any, T]) -> T:
+        """What it returns; it comes to its end also when its caller goes away."""
+        task = asyncio.create_task(move)
+        self._moves.add(task)
+        task.add_done_callback(self._moves.discard)
+        return await asyncio.shield(task)
+
+    async def _load(self, name: str, adapter: Adapter) -> str:
+        digest = await asyncio.to_thread(lambda: adapter.digest)
+        async with self._loading:
+            known = self._loaded.get(name)
+            if known is None:
+                slot = await self._thread.call(partial(self._bank.load, adapter))
+                self._loaded[name] = _Loaded(slot, digest)
+            elif known.digest != digest:
+                raise RefusedAdapter(f'"{name}" is already loaded with another content')
+        return digest
 
     async def _free(self, loaded: _Loaded) -> None:
         if loaded.calls:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -170,7 +171,7 @@ class ModelThread:
             if update.piece is not None or update.outcome is not None:
                 by_loop.setdefault(update.ticket.answer.get_loop(), []).append(update)
         for loop, its in by_loop.items():
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # a loop that is closed, at any moment, waits for nothing
                 loop.call_soon_threadsafe(_hand_over, its)
 
 
@@ -196,7 +197,7 @@ def _hand_over(updates: Sequence[_Update]) -> None:
             if piece is not None and ticket.on_piece is not None:
                 ticket.on_piece(piece)
         except Exception as error:  # the caller's own
-            outcome = error
+            outcome, ticket.row.abandoned = error, True
         if isinstance(outcome, Sample):
             ticket.answer.set_result(outcome)
         elif outcome is not None:

@@ -147,6 +147,11 @@ def test_a_fault_of_the_one_who_listens_is_its_own(engine: TorchEngine) -> None:
         assert isinstance(fault, ZeroDivisionError)
         assert isinstance(samples, list)
         assert len(samples[0].token_ids) == 9
+        with pytest.raises(ZeroDivisionError):
+            await engine.sample([_ENDLESS], deaf)
+        while engine.stats().running:
+            await asyncio.sleep(0.001)
+        assert engine.stats().generated_tokens < 500, "a row went on for nobody"
 
     _run(main())
 
@@ -172,6 +177,32 @@ def test_an_unload_whose_caller_goes_away_still_frees_the_slot(
             except RefusedAdapter:
                 await asyncio.sleep(0.001)
         assert engine.adapters()["three@1"] == three.digest
+
+    _run(main())
+
+
+def test_a_load_whose_caller_goes_away_leaves_no_nameless_slot(
+    engine: TorchEngine, base: LoadedBase, small: tuple[str, list[Adapter]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    begun, let_go = threading.Event(), threading.Event()
+    load = engine._bank.load
+
+    def slow_load(adapter: Adapter) -> int:
+        begun.set()
+        let_go.wait(30)
+        return load(adapter)
+
+    async def main() -> None:
+        monkeypatch.setattr(engine._bank, "load", slow_load)
+        loading = asyncio.create_task(engine.load("one@1", small[1][0]))
+        await asyncio.to_thread(begun.wait, 30)
+        loading.cancel()
+        await asyncio.wait([loading])
+        let_go.set()
+        await engine.load("two@1", small[1][1])
+        await engine.unload("one@1")
+        await engine.load("three@1", small[1][2])
 
     _run(main())
 
