@@ -42,6 +42,7 @@ class Seats:
         self._cache, self._max_rows = cache, max_rows
         self.waiting: deque[_Waiting] = deque()
         self.running: list[Running] = []  # in the order of their admission
+        self._left: list[Row] = []  # done, and nobody was told yet
         self.reused_tokens = 0  # of prompts, found in the cache instead of computed
         self._entering: Row | None = None  # in neither of the two: it is just being seated
 
@@ -49,14 +50,14 @@ class Seats:
         """Put a row at the end of the line; `root` is its adapter's in the cache."""
         self.waiting.append(_Waiting(row, root))
 
-    def admit(self) -> list[Row]:
-        """Seat whom there is room for; returns rows that were given up while they waited."""
-        held, left = [], []
+    def admit(self) -> None:
+        """Seat whom there is room for; rows that were given up while they waited leave."""
+        held = []
         try:
             while self.waiting and len(self.running) < self._max_rows:
                 waiting = self.waiting.popleft()
                 if waiting.row.done:
-                    left.append(waiting.row)
+                    self._left.append(waiting.row)
                 elif self._must_wait(waiting):
                     held.append(waiting)
                 elif not self._seat(waiting):
@@ -64,7 +65,6 @@ class Seats:
                     break
         finally:  # the memory for a seat may be more than there is
             self.waiting.extendleft(reversed(held))
-        return left
 
     def share(self, step_tokens: int) -> list[tuple[Running, int]]:
         """Who brings how many tokens to the next step; there is room for all of them."""
@@ -77,7 +77,7 @@ class Seats:
             self.waiting.appendleft(_Waiting(youngest.row, youngest.seat.root))
             self._cache.leave(youngest.seat, youngest.row.sequence)
 
-    def dismiss_done(self) -> list[Row]:
+    def dismiss_done(self) -> None:
         """Take back the seats of rows that are done."""
         # Asked once each: another thread may give a row up at any time.
         done = {run: None for run in self.running if run.row.done}
@@ -85,11 +85,19 @@ class Seats:
             # A row that nobody wants may outlive its adapter: nothing that it computed is kept.
             self._cache.leave(run.seat, () if run.row.abandoned else run.row.sequence)
         self.running = [run for run in self.running if run not in done]
-        return [run.row for run in done]
+        self._left += [run.row for run in done]
+
+    def take_left(self) -> list[Row]:
+        """Rows that left since they were last asked for."""
+        left, self._left = self._left, []
+        return left
 
     def drop_running(self) -> list[Row]:
-        """Take back all seats and empty the cache, after a failure that may have harmed it."""
-        rows = [run.row for run in self.running]
+        """Take back all seats and empty the cache, after a failure that may have harmed it.
+
+        Returns who sat there, and who had left.
+        """
+        rows = [*self.take_left(), *(run.row for run in self.running)]
         if self._entering is not None:
             rows.append(self._entering)
         self.running, self._entering = [], None

@@ -67,10 +67,11 @@ class Stepper:
     @torch.inference_mode()
     def step(self) -> list[Row]:
         """Run the model once; the rows that gained a token or are done."""
-        left = self._seats.dismiss_done() + self._seats.admit()
+        self._seats.dismiss_done()
+        self._seats.admit()
         work = self._seats.share(self._step_tokens)
         if not work:
-            return left
+            return self._seats.take_left()
         self._cache.compact()
         packed = pack([(run.row, run.seat, tokens) for run, tokens in work])
         self._sample(packed, self._forward(packed))
@@ -78,8 +79,9 @@ class Stepper:
             unread = max(0, len(run.row.request.prompt_ids) - run.seat.cached)
             self._prompt_tokens += min(tokens, unread)
             self._cache.computed(run.seat, tokens)
-        done = self._seats.dismiss_done()
-        return left + done + [choice.row for choice in packed.choices if not choice.row.done]
+        self._seats.dismiss_done()
+        going_on = [choice.row for choice in packed.choices if not choice.row.done]
+        return self._seats.take_left() + going_on
 
     def drop_running(self) -> list[Row]:
         """Give up the rows of a step that failed, and the cache; the rows are returned."""

@@ -191,6 +191,22 @@ def test_a_failed_step_fails_its_rows_and_leaves_nothing_behind(
     assert again.token_ids == want.token_ids
 
 
+def test_who_left_before_a_step_failed_is_told_of(start: Start) -> None:
+    decoder = start()
+    rows = [decoder.row(SampleRequest("base", [9], max_tokens=9)) for _ in range(3)]
+    for row in rows[:2]:
+        decoder.stepper.add(row)
+    decoder.stepper.step()
+    decoder.stepper.add(rows[2])
+    rows[0].abandoned = rows[2].abandoned = True
+    hook = decoder.base.model.register_forward_pre_hook(_fails)
+    with pytest.raises(torch.OutOfMemoryError):
+        decoder.stepper.step()
+    hook.remove()
+    assert set(decoder.stepper.drop_running()) == {*rows}
+    assert decoder.stepper.step() == []
+
+
 def test_memory_that_is_not_to_be_had_fails_the_row_that_needs_it(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
