@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 _COLDEST = 1e-6  # below this float32 overflows, and the best token is certain anyway
+_HOTTEST = 1e6  # beyond it all tokens are equally likely anyway, and at 3e38 float32 ends
 _BLOCK_TOKENS = 128
 _SHORT_LIST_TOKENS = 1024
 
@@ -53,7 +54,7 @@ def choose_tokens(logits: Tensor, chances: Sequence[Chance]) -> Tensor:
 def _sample(logits: Tensor, chances: Sequence[Chance]) -> Tensor:
     settings = torch.tensor(chances, dtype=torch.float64).to(logits.device)
     temperature, top_p, top_k, draw = settings.split(1, dim=1)  # [B, 1] each
-    heat = temperature.clamp(min=_COLDEST).float()
+    heat = temperature.clamp(_COLDEST, _HOTTEST).float()
     probabilities = (logits / heat).softmax(dim=-1)
     cut = [row for row, chance in enumerate(chances) if chance.top_p < 1 or chance.top_k]
     if cut:

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from actors.lm.sampling.choose import Chance, Draws, choose_tokens
@@ -102,6 +102,16 @@ def test_draws_reach_every_token_of_a_large_vocabulary() -> None:
 def test_extreme_cold_is_finite(temperature: float) -> None:
     logits = torch.tensor([[1.0, 2.0, -1.0]])
     assert choose_tokens(logits, [Chance(temperature, 1.0, 0, 0.999)]).tolist() == [1]
+
+
+@given(temperature=st.floats(1e3, 1.7e308), draw=st.floats(0, 1, exclude_max=True))
+@example(temperature=1e39, draw=0.5)
+def test_extreme_heat_is_even_and_keeps_to_what_is_allowed(temperature: float, draw: float) -> None:
+    logits = torch.tensor([[1.0, 2.0, -torch.inf, 3.0]])
+    chance = Chance(temperature, 1.0, 0, draw)
+    assert choose_tokens(logits, [chance]).tolist() != [2]
+    shares = _shares(logits[0], chance, 999)
+    assert shares.tolist() == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3], abs=4e-3)
 
 
 @given(draw=st.floats(0, 1, exclude_max=True), allowed=st.integers(0, 4))

@@ -21,7 +21,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "prompt_ids": st.lists(st.integers(-1, 270), max_size=6)
     | st.integers(0, 600).map(lambda count: [9] * count),
     "max_tokens": st.integers(-1, 8) | st.just(10**6),
-    "temperature": st.sampled_from([0, 0.7, 1.0]) | st.floats(),
+    "temperature": st.sampled_from([0, 0.7, 1.0, 1e39]) | st.floats(),
     "top_p": st.just(1.0) | st.floats(-0.5, 1.5),
     "top_k": st.integers(-1, 300),
     "stop": st.lists(st.text(max_size=3), max_size=2).map(tuple),
