@@ -17,25 +17,28 @@ QUIET = LoggingConfig(enable_access_log=False, log_level="WARNING")
 _SECONDS_BETWEEN_SIGNS = 10.0
 
 
-class _Once(logging.Filter):
-    """Serve tells of a replica's death once for every call that it had."""
+_BUSY = "Failed to get queue length"  # Serve's word for a replica whose event loop is busy
+
+
+class _News(logging.Filter):
+    """Serve tells of a replica's death once for every call that it had, of busy ones for ever."""
 
     _told = ""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether it is news."""
         last, self._told = self._told, record.getMessage()
-        return last != self._told
+        return last != self._told and not self._told.startswith(_BUSY)
 
 
-_ONCE = _Once()
+_NEWS = _News()
 
 
 def ensure_serve() -> None:
     """Serve without HTTP, unless it runs already. It stays: idle, it costs a small process."""
     logger = logging.getLogger("ray.serve")
     logger.setLevel(logging.WARNING)
-    logger.addFilter(_ONCE)  # a filter that is there already is not added again
+    logger.addFilter(_NEWS)  # a filter that is there already is not added again
     ray_serve.start(proxy_location=ProxyLocation.Disabled, logging_config=QUIET)
 
 

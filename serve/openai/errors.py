@@ -26,6 +26,7 @@ from serve.paths import AbsentAdapter
 _BAD = "invalid_request_error"
 _SECONDS_UNTIL_REPLACED = 5  # about what a replica takes to come back
 _NEVER_AGAIN = {"x-should-retry": "false"}  # OpenAI's clients would ask a 500 again
+_CLOSED = {"Connection": "close"}  # the HTTP server drops it after a fault, once it is logged
 # Fields of a call that the client knows by another name.
 _CHAT_NAMES = {"prompt": "messages", "json_schema": "response_format"}
 _COMPLETION_NAMES = {
@@ -102,7 +103,7 @@ def told(error: Exception, path: str = "") -> Failure:
         case HTTPException():
             return Failure(error.status_code, f"{error.detail}.", headers=dict(error.headers or {}))
     text = f"The server failed on this request ({type(error).__name__}); its log says why."
-    return Failure(500, text, "server_error", is_ours=True)
+    return Failure(500, text, "server_error", headers=_CLOSED, is_ours=True)
 
 
 def _invalid(first: dict[str, Any]) -> Failure:

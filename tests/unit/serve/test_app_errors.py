@@ -142,5 +142,7 @@ def test_a_refused_adapter_is_the_callers_fault() -> None:
 
 
 def test_a_failure_of_our_own() -> None:
-    error = _error(_client(KeyError("x")).post(CHAT, json=BODY), 500, "server_error")
+    reply = _client(KeyError("x")).post(CHAT, json=BODY)
+    error = _error(reply, 500, "server_error")
+    assert reply.headers["connection"] == "close"
     assert "KeyError" in str(error["message"])
