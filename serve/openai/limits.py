@@ -40,14 +40,14 @@ class BodyLimit:
         """The whole body, None when it is too large; a client that left has sent what it has."""
         if announced.isdigit() and int(announced) > self._max_bytes:
             return None
-        body = b""
+        body = bytearray()
         while True:
             message = await receive()
             body += message.get("body", b"")
             if len(body) > self._max_bytes:
                 return None
             if not message.get("more_body", False):
-                return body
+                return bytes(body)
 
 
 def _is_json(content_type: bytes) -> bool:
