@@ -36,7 +36,7 @@ _CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-
+_NEEDED = {"model", "messages", "prompt", "max_tokens", "lora_name", "lora_path"}
 
 schema = schemathesis.openapi.from_dict(build_app(FakeClient(), Keys(), 1).openapi())
 
@@ -62,10 +62,12 @@ def test_every_reply_is_as_the_schema_says(case: schemathesis.Case, url: str) ->
 
 
 def _bring_near(body: dict[str, Any]) -> None:
-    """A model that is there, in most of the cases, and answers that take no minutes."""
+    """A model that is there and few other fields, in most cases; answers that take no minutes."""
     model = body.get("model")
     if isinstance(model, str) and len(model) % 4:
         body["model"] = ("base", "one", "two@1")[len(model) % 4 - 1]
+        for field in [] if len(model) % 4 == 1 else set(body) - _NEEDED:
+            del body[field]
     for field, most in (("n", 5), ("max_tokens", 9), ("max_completion_tokens", 9)):
         if type(body.get(field)) is int and body[field] > most:
             body[field] = most
