@@ -107,11 +107,12 @@ class Replica:
             with self._crowd.place(len(questions)):
                 known = list(await self._digests())
                 names = [resolve(name, known, self._base_names) for name in adapters]
-                scores = []
-                for first in range(0, len(names), self._engine.max_adapters):
-                    some = names[first : first + self._engine.max_adapters]
-                    async with self._residents.using_all(some):
-                        scores += await self._engine.score(some, questions)
+                scores, most = [], self._engine.max_adapters
+                with self._residents.announced(names):
+                    for first in range(0, len(names), most):
+                        some = names[first : first + most]
+                        async with self._residents.using_all(some):
+                            scores += await self._engine.score(some, questions)
             return scores
         except _REFUSALS as error:
             return Refusal(error)

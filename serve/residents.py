@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from itertools import chain
 from typing import Any
 
 from actors.lm.adapter import Adapter
@@ -20,6 +21,7 @@ class Residents:
         self._rules = Residency(engine.max_adapters)
         self._waiting: dict[object, asyncio.Future[None]] = {}  # by ticket
         self._moves: set[asyncio.Task[None]] = set()
+        self._announced: dict[object, Sequence[str]] = {}  # by call
         self._gathering = asyncio.Lock()
 
     @property
@@ -29,8 +31,18 @@ class Residents:
 
     @property
     def wanted(self) -> list[str]:
-        """Adapters that somebody waits for."""
-        return self._rules.wanted()
+        """Adapters that somebody waits for, or will."""
+        return [*self._rules.wanted(), *chain.from_iterable(self._announced.values())]
+
+    @contextmanager
+    def announced(self, names: Sequence[str]) -> Iterator[None]:
+        """These count as wanted, though they are used one after another inside of the block."""
+        call = object()
+        self._announced[call] = names
+        try:
+            yield
+        finally:
+            del self._announced[call]
 
     @asynccontextmanager
     async def using(self, name: str) -> AsyncIterator[None]:

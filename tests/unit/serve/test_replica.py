@@ -167,6 +167,23 @@ def test_who_waits_for_a_slot_while_its_adapter_is_unloaded_is_answered(run: Any
     run(test, FakeEngine(max_adapters=1, step_s=0.01))
 
 
+def test_adapters_that_are_unloaded_while_others_are_scored_are_scored_as_well(run: Any) -> None:
+    async def test(house: House) -> None:
+        loaded = [await house.load(name, adapter(i)) for i, name in enumerate("ab")]
+        busy = asyncio.create_task(house.ask("b", max_tokens=64))
+        while not house.engines[0].running:
+            await asyncio.sleep(0)
+        questions = [Question([1], [[2]])]
+        scoring = asyncio.create_task(house.replicas[0].score(["a", "b"], questions))
+        await asyncio.sleep(0.02)
+        await house.shelf.remove("b")
+        assert not busy.done()
+        scores = opened(await scoring)
+        assert [one.adapter_digest for one in scores] == [one.digest for one in loaded]
+
+    run(test, FakeEngine(max_adapters=1, step_s=0.01))
+
+
 @pytest.mark.parametrize("ends", ["published", "given up"])
 def test_a_name_is_loaded_once_at_a_time(run: Any, ends: str) -> None:
     async def test(house: House) -> None:
