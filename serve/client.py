@@ -6,6 +6,8 @@ It can be sent to any actor or task: a trainer publishes what it trained with `l
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError
 from ray.serve.handle import DeploymentHandle
 
 from actors.lm.adapter import Adapter
@@ -13,6 +15,8 @@ from actors.lm.engine import EngineStats
 from actors.lm.requests import Question, Scores
 from serve.calls import Answer, Call, Delta, Description, Loaded, Opened, Prompt
 from serve.sending import send, stream, tell
+
+_READY_S = 1.0
 
 
 class ServerClient:
@@ -62,7 +66,8 @@ class ServerClient:
             raise ValueError("load needs a path or an adapter")
         full = await tell(self._shelf.reserve.remote(name, source))
         try:
-            loaded: Loaded = await send(self._replicas, "load", full)
+            # Not sent again: an adapter that killed one replica could kill them all.
+            loaded: Loaded = await send(self._replicas, "load", full, tries=1)
             await tell(self._shelf.publish.remote(full))
         except BaseException:
             self._shelf.give_up.remote(full)
@@ -75,6 +80,16 @@ class ServerClient:
         Returns what went, when no replica knows it any more.
         """
         return await tell(self._shelf.remove.remote(name))
+
+    def has_shelf(self) -> bool:
+        """Whether the shelf lives, or is too busy to tell. Without it nothing is answered again."""
+        try:
+            ray.get(self._shelf.__ray_ready__.remote(), timeout=_READY_S)
+        except ActorDiedError:
+            return False
+        except (GetTimeoutError, ActorUnavailableError):
+            return True
+        return True
 
     async def stats(self) -> list[tuple[str, EngineStats, list[str]]]:
         """For each replica that answers: its id, how busy it is, and the adapters in its slots."""

@@ -12,7 +12,11 @@ from configs.errors import UserError
 _MOST_JSON = 10**6  # bytes of a config or a manifest
 
 
-class AbsentAdapter(RefusedAdapter):
+class RefusedPath(RefusedAdapter):
+    """What is at the path cannot be used."""
+
+
+class AbsentAdapter(RefusedPath):
     """There is nothing at the path."""
 
 
@@ -20,7 +24,7 @@ def read_within(path: str, root: str, max_bytes: int) -> Adapter:
     """The adapter at a path that is relative to the storage root, or lies under it.
 
     Links are followed before the path is judged, and each file in it.
-    AbsentAdapter, RefusedAdapter.
+    AbsentAdapter, RefusedPath.
     """
     storage = Storage(root)
     full = _within(path, storage)
@@ -34,19 +38,19 @@ def read_within(path: str, root: str, max_bytes: int) -> Adapter:
             found = _within(os.path.join(path, file), storage)
             # Others have no end, or wait for a writer.
             if not os.path.isfile(found):
-                raise RefusedAdapter(f"{path}: {file} is not a file")
+                raise RefusedPath(f"{path}: {file} is not a file")
         size = fs.size(f"{plain}/{file}") or 0
         if size > most:
-            raise RefusedAdapter(f"{path}: {size:,} bytes of {file}; this server takes {most:,}")
+            raise RefusedPath(f"{path}: {size:,} bytes of {file}; this server takes {most:,}")
     try:
         return read_adapter(full)
     except UserError as error:
         # Where the storage root lies is not for clients.
-        raise RefusedAdapter(str(error).replace(full, path).rstrip(".")) from None
+        raise RefusedPath(str(error).replace(full, path).rstrip(".")) from None
 
 
 def _within(path: str, storage: Storage) -> str:
-    refusal = RefusedAdapter(f"{path}: adapters are read from the server's storage root only")
+    refusal = RefusedPath(f"{path}: adapters are read from the server's storage root only")
     if "\0" in path:
         raise refusal
     if storage.is_local:

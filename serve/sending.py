@@ -21,9 +21,9 @@ _FULL = "the server's queue is full"
 _NONE = "the server has no replica that could answer"
 
 
-async def send(handle: DeploymentHandle, method: str, *arguments: Any) -> Any:
+async def send(handle: DeploymentHandle, method: str, *arguments: Any, tries: int = _TRIES) -> Any:
     """What a replica answers; a refusal is raised. Overloaded, Unavailable."""
-    for again in range(_TRIES):
+    for again in range(tries):
         await asyncio.sleep(again * _PAUSE_S)
         response: DeploymentResponse = getattr(handle, method).remote(*arguments)
         try:

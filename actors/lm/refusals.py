@@ -5,12 +5,16 @@ An adapter or a request that cannot be used is told by its reason; nothing falls
 
 from collections.abc import Sequence
 
+_SHOWN = 20  # names of loaded adapters in a message
+
 
 class UnknownAdapter(Exception):
     """No adapter of that name is loaded; `known` lists those that are."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f'Unknown adapter "{name}". Loaded: {", ".join(known)}.')
+        more = f" and {len(known) - _SHOWN:,} more" if len(known) > _SHOWN else ""
+        shown = ", ".join(known[:_SHOWN])
+        super().__init__(f'Unknown adapter "{name}". Loaded: {shown}{more}.')
         self.name, self.known = name, list(known)
 
     def __reduce__(self) -> tuple[type["UnknownAdapter"], tuple[str, list[str]]]:

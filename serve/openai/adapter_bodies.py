@@ -29,7 +29,7 @@ class UnloadBody(Body):
 class TokenizeBody(Body):
     """`POST /tokenize`: a text, or a conversation as a chat would render it."""
 
-    model: Text | None = Field(None, description="all models here share the base's tokenizer")
+    model: Text | None = Field(None, description="is looked up; all share one tokenizer")
     prompt: Text | None = None
     messages: list[ChatMessage] | None = Field(None, min_length=1)
     add_special_tokens: bool | None = Field(

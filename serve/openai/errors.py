@@ -21,7 +21,7 @@ from starlette.responses import Response
 from actors.lm.refusals import BadRequest, BrokenAdapter, RefusedAdapter, UnknownAdapter
 from serve.calls import Overloaded, Unavailable
 from serve.openai.shapes import ErrorReply
-from serve.paths import AbsentAdapter
+from serve.paths import AbsentAdapter, RefusedPath
 
 _BAD = "invalid_request_error"
 _SECONDS_UNTIL_REPLACED = 5  # about what a replica takes to come back
@@ -88,6 +88,8 @@ def told(error: Exception, path: str = "") -> Failure:
             return Failure(400, f"{error}.", param=param)
         case AbsentAdapter():
             return Failure(404, f"{error}.", param="lora_path", code="adapter_not_found")
+        case RefusedPath():
+            return Failure(400, f"{error}.", param="lora_path", code="adapter_refused")
         case RefusedAdapter():
             return Failure(400, f"{error}.", param="lora_name", code="adapter_refused")
         case BrokenAdapter():
@@ -100,6 +102,9 @@ def told(error: Exception, path: str = "") -> Failure:
             return Failure(503, f"{error}.", "server_error", None, "unavailable", wait)
         case RequestValidationError():
             return _invalid(error.errors()[0])
+        case HTTPException(detail="There was an error parsing the body"):
+            text = "The body cannot be read as JSON: nested too deeply, or a number too long."
+            return Failure(400, text, param="body")
         case HTTPException():
             return Failure(error.status_code, f"{error.detail}.", headers=dict(error.headers or {}))
     text = f"The server failed on this request ({type(error).__name__}); its log says why."

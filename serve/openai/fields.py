@@ -12,6 +12,7 @@ from serve.calls import Prompt
 
 MAX_STOPS = 16
 _MAX_BIAS = 100.0
+_MOST_DIGITS = 9  # of a token id
 _STRINGS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 _TEXT_PART = {
     "type": "object",
@@ -81,7 +82,7 @@ def _biases(given: Any) -> dict[int, float]:
     if not isinstance(given, dict):
         raise ValueError("it must map token ids to numbers")
     for token, bias in given.items():
-        if not (token.isascii() and token.isdecimal()):
+        if not (token.isascii() and token.isdecimal() and len(token) <= _MOST_DIGITS):
             raise ValueError("a key is not a token id")
         if type(bias) not in (int, float) or not -_MAX_BIAS <= bias <= _MAX_BIAS:
             raise ValueError(f"the bias of token {token} is not a number from -100 to 100")
@@ -130,7 +131,7 @@ Biases = Annotated[
     WithJsonSchema(
         {
             "type": "object",
-            "propertyNames": {"pattern": "^[0-9]{1,9}$"},
+            "propertyNames": {"pattern": f"^[0-9]{{1,{_MOST_DIGITS}}}$"},
             "additionalProperties": {"type": "number", "minimum": -_MAX_BIAS, "maximum": _MAX_BIAS},
         }
     ),

@@ -76,7 +76,7 @@ class KeyCheck:
         """Of one request."""
         if scope["type"] == "http":
             sent = next((v for k, v in scope["headers"] if k == b"authorization"), b"")
-            scope[_RIGHTS] = self._keys.rights(sent.decode("latin-1"))
+            scope[_RIGHTS] = self._keys.rights(sent.decode("utf-8", "surrogateescape"))
             if scope[_RIGHTS] is None and scope["path"] != _OPEN:
                 return await _UNKNOWN.response()(scope, receive, send)
         return await self._app(scope, receive, send)

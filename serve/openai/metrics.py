@@ -15,6 +15,7 @@ from actors.lm.engine import EngineStats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_SCRAPED = "/metrics"
 _GAUGES = {
     "running": ("hothouse_rows_running", "Rows in the batch"),
     "waiting": ("hothouse_rows_waiting", "Rows that have no place in the batch yet"),
@@ -69,13 +70,14 @@ class Metrics:
                     status = str(message["status"])
                 await send(message)
 
-            self._open.inc()
+            is_scrape = scope["path"] == _SCRAPED  # it would always find itself
+            self._open.inc(not is_scrape)
             try:
                 await app(scope, receive, watch)
             finally:
                 # Other paths share a name: a client that makes up paths makes no series.
                 route = scope["path"] if scope["path"] in self._routes else "other"
-                self._open.dec()
+                self._open.dec(not is_scrape)
                 self._requests.labels(route, status).inc()
                 self._seconds.labels(route).observe(time.perf_counter() - started)
 

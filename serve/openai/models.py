@@ -61,5 +61,8 @@ def add_models(app: FastAPI, client: Backend) -> None:
 
     @app.post(TOKENIZE, responses={200: {"model": TokenizeReply}, **ERRORS})
     async def tokenize(body: TokenizeBody) -> Response:
+        if body.model is not None:
+            described = await client.describe()
+            resolve(body.model, list(described.adapters), described.base_names)
         tokens = await client.tokenize(*body.asked())
         return as_json({"count": len(tokens), "tokens": tokens, "token_strs": None})
