@@ -1,8 +1,9 @@
 """Start an adapter server inside a Ray that runs already, and take it down again."""
 
 import asyncio
+import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -48,6 +49,13 @@ def adapter_server(
         yield AdapterClient(client, names, _described(client).adapters)
 
 
+class Serving(NamedTuple):
+    """What a server answers to, and whether it still can: without its shelf it never will."""
+
+    described: Description
+    has_shelf: Callable[[], bool]
+
+
 @contextmanager
 def http_server(
     base_model: str,
@@ -59,12 +67,16 @@ def http_server(
     keys: Keys,
     max_body_bytes: int,
     holdings: Holdings,
-) -> Iterator[Description]:
-    """The same behind OpenAI's API on host:port of this machine; yields what it answers to."""
+    at_once: threading.Event | None = None,
+) -> Iterator[Serving]:
+    """The same behind OpenAI's API on host:port of this machine.
+
+    At the end open requests are given a moment, until `at_once` is set.
+    """
     with _server(base_model, server, holdings) as client:
         _load_all(client, adapters)
-        with open_door(build_app(client, keys, max_body_bytes), host, port):
-            yield _described(client)
+        with open_door(build_app(client, keys, max_body_bytes), host, port, at_once):
+            yield Serving(_described(client), client.has_shelf)
 
 
 @contextmanager

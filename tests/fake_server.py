@@ -36,6 +36,7 @@ class FakeClient:
     fails: Exception | None = None  # raised by every request
     breaks: Exception | None = None  # raised by a stream after its third token
     hangs: bool = False
+    stalls: bool = False  # a stream hangs after its third token
     calls: list[Call] = field(default_factory=list)
     cancelled: int = 0
     adapters: dict[str, str] = field(
@@ -61,6 +62,9 @@ class FakeClient:
         for place in range(longest):
             if place == 3 and self.breaks is not None:
                 raise self.breaks
+            if place == 3 and self.stalls:
+                self.hangs = True
+                await self._wait()
             pieces = [
                 (i, _piece(one.sample, place))
                 for i, one in enumerate(answer.choices)

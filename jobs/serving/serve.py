@@ -3,24 +3,28 @@
 import json
 import os
 import signal
-import time
+import threading
+from collections.abc import Callable
+from typing import Any
 
 from actors.lm.adapter import read_adapter
 from actors.lm.base import load_tokenizer
 from actors.lm.requests import BASE
 from actors.store.inputs import find_input
 from actors.store.storage import Storage
+from configs.errors import JobFailed
 from configs.serve import ServeConfig
 from jobs import console
 from jobs.cluster import ray_session
 from serve.address import base_url, check_free, is_loopback
 from serve.calls import Description
+from serve.door import DRAIN_S
 from serve.launch import http_server
 from serve.openai.keys import keys_from
 from serve.shelf import Holdings
 
 _SHOWN_DIGITS = 16
-_SECONDS_BETWEEN_LOOKS = 0.2
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def run(config: ServeConfig) -> int:
@@ -32,6 +36,7 @@ def run(config: ServeConfig) -> int:
     load_tokenizer(config.base_model)  # builds `tiny`, and refuses a wrong name, before Ray starts
     check_free(config.host, config.port)  # before the seconds that Ray takes
     keys = keys_from(os.environ, on_loopback=is_loopback(config.host))
+    at_once = threading.Event()
     with ray_session():
         console.say(f"Starting the server for {config.base_model} and {len(adapters)} adapters.")
         with http_server(
@@ -43,10 +48,11 @@ def run(config: ServeConfig) -> int:
             keys=keys,
             max_body_bytes=config.max_body_mb * 2**20,
             holdings=Holdings(config.storage, config.max_adapter_mb * 2**20),
-        ) as described:
+            at_once=at_once,
+        ) as (described, has_shelf):
             _introduce(described, base_url(config.host, config.port), has_keys=keys.are_set)
-            _until_interrupted()
-            console.say("Stopping.")
+            _until_interrupted(has_shelf, at_once)
+            console.say(f"Stopping; open requests have {DRAIN_S} s, or until ctrl-C again.")
     return 0
 
 
@@ -62,10 +68,23 @@ def _introduce(described: Description, url: str, *, has_keys: bool) -> None:
     console.say(f"  -d '{json.dumps(body)}'")
 
 
-def _until_interrupted() -> None:
-    """Wait for ctrl-C or SIGTERM; a second one does not break off the clean-up that follows."""
-    received: list[int] = []
+def _until_interrupted(has_shelf: Callable[[], bool], at_once: threading.Event) -> None:
+    """Wait for ctrl-C or SIGTERM; a second one ends what open requests have, not the clean-up.
+
+    JobFailed when the server lost its shelf.
+    """
+    received = threading.Event()
+
+    def receive(number: int, frame: Any) -> None:
+        (at_once if received.is_set() else received).set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda signum, frame: received.append(signum))
-    while not received:
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        signal.signal(number, receive)
+    while not received.wait(_SECONDS_BETWEEN_LOOKS):
+        if not has_shelf():
+            at_once.set()  # nothing that is open can be answered
+            raise JobFailed(
+                "the process that holds the adapters (the shelf) died, and no request can be "
+                "answered without it. The same command starts the server again; what was loaded "
+                "meanwhile has to be loaded again."
+            )

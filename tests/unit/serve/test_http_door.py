@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import threading
 import time
 from typing import Any
 
@@ -38,6 +39,33 @@ def test_a_client_that_hangs_up_cancels_its_call(stream: bool) -> None:
 def _wait_until(happened: Any) -> None:
     while not happened():  # the test's own time limit bounds it
         time.sleep(0.005)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_open_requests_are_told_of_the_end(stream: bool, caplog: pytest.LogCaptureFixture) -> None:
+    fake = FakeClient(stalls=stream, hangs=not stream)
+    at_once, told = threading.Event(), list[httpx2.Response]()
+
+    def ask() -> None:
+        url = f"http://{HOST}:{port}/v1/completions"
+        told.append(httpx2.post(url, json=PROMPT | {"stream": stream}, timeout=None))
+
+    asker = threading.Thread(target=ask)
+    with open_door(build_app(fake, Keys(), 10_000), HOST, 0, at_once) as port:
+        asker.start()
+        _wait_until(lambda: bool(fake.calls) and fake.hangs)
+        at_once.set()
+    asker.join()
+    if stream:
+        assert told[0].status_code == 200
+        *_, last = told[0].text.strip().split("\n\n")
+        error = json.loads(last.removeprefix("data: "))["error"]
+    else:
+        assert told[0].status_code == 503
+        error = told[0].json()["error"]
+    assert error["message"] == "the server is stopping."
+    assert fake.cancelled == 1
+    assert not caplog.records
 
 
 def test_many_requests_on_kept_connections() -> None:
