@@ -26,7 +26,7 @@ CPU = ServerConfig(device="cpu", max_adapters=2, max_batch=16, num_replicas=2)
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_server_of_two_replicas(base_model: str, adapters: dict[str, Adapter]) -> None:
-    given = {**adapters, "one@07": adapters["two"]}  # newer than "one", which keeps its adapter
+    given = {**adapters, "one@7": adapters["two"]}  # newer than "one", which keeps its adapter
     with adapter_server(base_model, given, CPU) as client:
         assert client.adapters().keys() == {"base", *given}
         assert all(client.adapters()[name] == given[name].digest for name in given)
