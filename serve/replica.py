@@ -4,6 +4,7 @@ Errors that a caller can cause go back as values: thrown, they would fill the lo
 reach the caller wrapped in Ray's own types.
 """
 
+import gc
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -68,6 +69,7 @@ class Replica:
         self._follower = Follower(shelf, self._engine)
         self._residents = self._follower.residents
         await self._follower.start()
+        gc.freeze()  # torch and the model are no garbage: the collector need not look through them
 
     async def describe(self) -> Description:
         """What can be asked here."""
