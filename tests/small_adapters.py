@@ -8,6 +8,16 @@ from peft import LoraConfig, get_peft_model
 from transformers import LlamaForCausalLM
 
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "attention": {"r": 4, "target_modules": ["q_proj", "v_proj"]},
+    "rslora": {"r": 12, "use_rslora": True},
+    "patterns": {
+        "rank_pattern": {"q_proj": 2, "layers.1.mlp.up_proj": 16},
+        "alpha_pattern": {"up_proj": 3},
+    },
+    "last": {"r": 3, "layers_to_transform": [1]},
+}
 
 
 def write_small_adapter(folder: Path, base: str, seed: int, **options: Any) -> str:
@@ -25,3 +35,11 @@ def write_small_adapter(folder: Path, base: str, seed: int, **options: Any) -> s
                 parameter.normal_(std=0.2)
     adapted.save_pretrained(str(folder))
     return str(folder)
+
+
+def write_small_adapters(folder: Path, base: str) -> dict[str, str]:
+    """Name -> path of adapters whose ranks, targets and scalings differ."""
+    return {
+        name: write_small_adapter(folder / name, base, seed, **options)
+        for seed, (name, options) in enumerate(_OPTIONS.items(), start=1)
+    }

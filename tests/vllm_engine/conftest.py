@@ -1,12 +1,10 @@
 """A vllm engine with more adapters than fit one step of it."""
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from looped_engine import LoopedEngine, looped
-from small_adapters import write_small_adapter
+from small_adapters import write_small_adapters
 from small_base import write_small_base
 from vllm_tests import run
 
@@ -18,16 +16,6 @@ from serve.engines.vllm.start import start_vllm_engine
 PLACES = 3  # adapters in one step
 # A cache this small uses its blocks again soon.
 SERVER = ServerConfig(engine="vllm", max_adapters=6, max_batch=8, cache_tokens=2048)
-OPTIONS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "attention": {"r": 4, "target_modules": ["q_proj", "v_proj"]},
-    "rslora": {"r": 12, "use_rslora": True},
-    "patterns": {
-        "rank_pattern": {"q_proj": 2, "layers.1.mlp.up_proj": 16},
-        "alpha_pattern": {"up_proj": 3},
-    },
-    "last": {"r": 3, "layers_to_transform": [1]},
-}
 
 
 @pytest.fixture(scope="session")
@@ -38,11 +26,8 @@ def base_directory(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def adapters(tmp_path_factory: pytest.TempPathFactory, base_directory: str) -> dict[str, Adapter]:
     """Name -> adapter; ranks, targets and scalings differ."""
-    root: Path = tmp_path_factory.mktemp("adapters")
-    return {
-        name: read_adapter(write_small_adapter(root / name, base_directory, seed, **options))
-        for seed, (name, options) in enumerate(OPTIONS.items())
-    }
+    paths = write_small_adapters(tmp_path_factory.mktemp("adapters"), base_directory)
+    return {name: read_adapter(path) for name, path in paths.items()}
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,12 @@
 import asyncio
 from typing import Any
 
-import httpx2
 import numpy as np
 import openai
 import pydantic
 import pytest
 from local_server import LocalClient
+from openai_client import asked
 from small_base import byte_tokenizer
 
 from actors.lm.adapter import Adapter
@@ -30,15 +30,8 @@ def ask(base_directory: str, adapters: dict[str, Adapter]):
             for name, adapter in adapters.items():
                 await engine.load(name, adapter)
             app = build_app(LocalClient(engine, base_directory), Keys(), 10**6)
-            transport = httpx2.ASGITransport(app=app)
             try:
-                async with (
-                    httpx2.AsyncClient(transport=transport) as http,
-                    openai.AsyncOpenAI(
-                        base_url="http://server/v1", api_key="none", http_client=http, max_retries=0
-                    ) as client,
-                ):
-                    return await asyncio.wait_for(ask(client), 60)
+                return await asked(app, ask)
             finally:
                 await engine.close()
 

@@ -4,10 +4,10 @@ import asyncio
 import json
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 from fake_server import BASE_DIGEST, ONE_DIGEST, SAID, FakeClient
+from openai_client import asked
 
 from actors.lm.refusals import BadRequest, BrokenAdapter
 from serve.app import build_app
@@ -18,19 +18,7 @@ TURN: Any = {"role": "user", "content": "Hello"}
 
 def _ask(fake: FakeClient, ask: Any) -> Any:
     """What `ask(client)` gives with OpenAI's own client before the app."""
-    app = build_app(fake, Keys(), 10_000)
-
-    async def main() -> Any:
-        transport = httpx2.ASGITransport(app=app)
-        async with (
-            httpx2.AsyncClient(transport=transport) as http,
-            openai.AsyncOpenAI(
-                base_url="http://server/v1", api_key="none", http_client=http, max_retries=0
-            ) as client,
-        ):
-            return await asyncio.wait_for(ask(client), 20)
-
-    return asyncio.run(main())
+    return asyncio.run(asked(build_app(fake, Keys(), 10_000), ask))
 
 
 async def _events(stream: Any) -> list[Any]:
