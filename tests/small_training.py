@@ -9,7 +9,7 @@ from actors.lm.messages import assistant, user
 from actors.train.checkpoint import SavedCheckpoint, saved_checkpoints
 from actors.train.datum import Datum, conversation_datum
 from actors.train.metrics import OnStep, StepMetrics
-from actors.train.sft_process import run_sft, share_threads
+from actors.train.on_torch.process import run_sft, share_threads
 from configs.sft import SftConfig
 
 

@@ -9,9 +9,9 @@ from actors.store.inputs import content_digest, read_input
 from actors.store.run import Run, open_run
 from actors.store.storage import Storage
 from actors.train.checkpoint import SavedCheckpoint, saved_checkpoints
-from actors.train.data import Row, make_datums, parse_conversations, parse_examples
+from actors.train.data.rows import Row, make_datums, parse_conversations, parse_examples
 from actors.train.datum import Datum
-from actors.train.lora import resolve_targets
+from actors.train.on_torch.lora import resolve_targets
 from actors.train.metrics import MetricsFile, StepMetrics
 from actors.train.sft_loop import sft_schedule
 from configs.errors import UserError
@@ -63,7 +63,7 @@ def _read_rows(config: SftConfig) -> tuple[str, list[Row]]:
 
 
 def _train(config: SftConfig, datums: list[Datum], run: Run, folder: str) -> list[SavedCheckpoint]:
-    from actors.train.ray_sft import train_sft  # Ray Train takes seconds; a finished run needs none
+    from actors.train.on_ray.trainer import train_sft  # Ray Train takes seconds; a finished run needs none
 
     schedule = sft_schedule(config, len(datums))
     targets = sum(datum.target_tokens for datum in datums)

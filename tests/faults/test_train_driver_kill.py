@@ -16,7 +16,7 @@ from small_training import undisturbed
 
 from actors.lm.base import load_tokenizer
 from actors.train.checkpoint import saved_checkpoints
-from actors.train.data import make_datums, parse_conversations
+from actors.train.data.rows import make_datums, parse_conversations
 from configs.sft import SftConfig
 
 FIELDS = {

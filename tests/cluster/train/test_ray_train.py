@@ -13,9 +13,9 @@ from small_training import train_in_process, undisturbed
 from actors.lm.adapter import read_adapter
 from actors.train.checkpoint import saved_checkpoints
 from actors.train.datum import Datum
-from actors.train.feed import start_feed
+from actors.train.on_ray.feed import start_feed
 from actors.train.metrics import StepMetrics
-from actors.train.ray_sft import on_gpus, train_sft, worker
+from actors.train.on_ray.trainer import on_gpus, train_sft, worker
 from configs.errors import UserError
 from configs.sft import SftConfig
 

@@ -6,7 +6,7 @@ import pytest
 from small_base import byte_tokenizer
 
 from actors.lm.messages import assistant, user
-from actors.train.data import Row, make_datums, parse_conversations, parse_examples
+from actors.train.data.rows import Row, make_datums, parse_conversations, parse_examples
 from configs.errors import UserError
 
 EXAMPLES = """\

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.train.datum import Datum, normalised
-from actors.train.microbatch import collate, microbatches, shard
+from actors.train.on_torch.microbatch import collate, microbatches, shard
 
 
 def datum(length: int, targets: int) -> Datum:

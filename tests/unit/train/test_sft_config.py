@@ -2,7 +2,7 @@
 
 import pytest
 
-from actors.train.feed import Feed
+from actors.train.on_ray.feed import Feed
 from actors.train.metrics import StepMetrics
 from configs.errors import UserError
 from configs.loader import load_config

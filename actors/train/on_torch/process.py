@@ -19,10 +19,10 @@ from actors.train.checkpoint import (
     write_cursor,
 )
 from actors.train.datum import Datum, data_digest
-from actors.train.lora import add_lora
+from actors.train.on_torch.lora import add_lora
 from actors.train.metrics import OnStep, StepMetrics
 from actors.train.sft_loop import sft, sft_schedule
-from actors.train.torch_backend import TorchBackend
+from actors.train.on_torch.backend import TorchBackend
 from configs.errors import UserError
 from configs.sft import SftConfig
 

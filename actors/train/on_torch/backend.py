@@ -19,10 +19,10 @@ from transformers import PreTrainedModel
 from actors.lm.adapter import Manifest, adapter_digest, read_adapter, write_adapter
 from actors.train.backend import AdamParams, Label
 from actors.train.datum import Datum
-from actors.train.flat import FlatParameters
+from actors.train.on_torch.flat import FlatParameters
 from actors.train.losses import LOSSES, LossName
-from actors.train.microbatch import MicroBatch, collate, microbatches, shard
-from actors.train.optimizer_state import read_optimizer, write_optimizer
+from actors.train.on_torch.microbatch import MicroBatch, collate, microbatches, shard
+from actors.train.on_torch.optimizer_state import read_optimizer, write_optimizer
 from configs.errors import UserError
 
 

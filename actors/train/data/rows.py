@@ -13,7 +13,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.messages import Conversation, Message, assistant, user
 from actors.train.datum import Datum, conversation_datum
-from actors.train.problems import Problems
+from actors.train.data.problems import Problems
 from configs.errors import UserError
 from configs.loader import parse_yaml_mapping
 

@@ -22,11 +22,11 @@ from transformers.utils import logging as transformers_logging
 from actors.lm.base import load_skeleton
 from actors.train.checkpoint import CHECKPOINTS, SavedCheckpoint, saved_checkpoints
 from actors.train.datum import Datum
-from actors.train.feed import Follower, start_feed
-from actors.train.lora import resolve_targets
+from actors.train.on_ray.feed import Follower, start_feed
+from actors.train.on_torch.lora import resolve_targets
 from actors.train.metrics import OnStep, StepMetrics
 from actors.train.sft_loop import sft_schedule
-from actors.train.sft_process import run_sft, share_threads
+from actors.train.on_torch.process import run_sft, share_threads
 from configs.errors import JobFailed, UserError
 from configs.sft import SftConfig
 

@@ -1,0 +1,1 @@
+"""Training data: files of many forms to rows, rows to datums."""

@@ -1,0 +1,1 @@
+"""Training on Ray Train: workers, restarts, what the driver sees of them."""
