@@ -14,6 +14,8 @@ class LoraConfig(Config):
     alpha: float = option(32, "scale is alpha / rank", gt=0)
     dropout: float = option(0.0, "dropout on the adapter's input", ge=0, lt=1)
     targets: Targets = option("all-linear", "module names, or all linear layers but the head")
+    rslora: bool = option(False, "scale is alpha / sqrt(rank)")
+    layers: list[int] | None = option(None, "numbers of the layers that are adapted; all of them")
 
 
 class SamplingConfig(Config):

@@ -1,16 +1,24 @@
 """The verbs of training, which are Tinker's; loops are written once against them.
 
 A backend may be many processes that all run the same loop. Every rank gives the same whole batch
-and gets the same answers; how the work is split is the backend's own business.
+and gets the same answers; how the work is split is the backend's own business. Verbs that compute
+are answered by something to wait for, so that a loop can ask for a step before it has seen the
+pass before it: over a network that halves the waiting.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from actors.lm.adapter import Manifest
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.lm.adapter import Adapter
 from actors.train.datum import Datum
 from actors.train.losses import LossName
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -25,8 +33,7 @@ class AdamParams:
     grad_clip_norm: float = 0.0
 
 
-@dataclass(frozen=True)
-class Label:
+class Label(NamedTuple):
     """What a saved adapter is called: `name@version`, after `step` steps."""
 
     name: str
@@ -34,21 +41,73 @@ class Label:
     step: int
 
 
+@dataclass(frozen=True)
+class Passed:
+    """What a pass over a batch found."""
+
+    loss: float  # the sum over the tokens of the whole batch
+    # Of each datum's targets [T]; 0 where a position teaches nothing and so was not computed.
+    logprobs: list[NDArray[np.float32]]
+    metrics: dict[str, float] = field(default_factory=dict)  # of the loss, over the whole batch
+
+
+class Stepped(NamedTuple):
+    """What an optimiser step found."""
+
+    grad_norm: float  # global, before clipping
+
+
+class Pending(Protocol[T_co]):
+    """Something that is, or will be, answered."""
+
+    def result(self) -> T_co:
+        """Wait for it; raises what went wrong."""
+        ...
+
+
+@dataclass(frozen=True)
+class Done(Generic[T]):
+    """A `Pending` that is answered already."""
+
+    value: T
+
+    def result(self) -> T:
+        """It."""
+        return self.value
+
+
 class TrainingBackend(Protocol):
-    """What a training loop runs on."""
+    """What a training loop runs on: one adapter of one base, and its optimiser."""
 
-    def forward_backward(self, datums: Sequence[Datum], loss: LossName) -> float:
-        """Add the gradients of the loss of a whole batch; returns the loss (a sum over tokens)."""
+    def forward(self, datums: Sequence[Datum], loss: LossName) -> Pending[Passed]:
+        """The loss of a batch without dropout, nothing learnt from it."""
         ...
 
-    def optim_step(self, adam: AdamParams) -> float:
-        """One AdamW step on the added gradients; returns their global norm before clipping."""
+    def forward_backward(
+        self,
+        datums: Sequence[Datum],
+        loss: LossName,
+        loss_config: Mapping[str, float] | None = None,
+    ) -> Pending[Passed]:
+        """Add the gradients of the loss of a whole batch."""
         ...
 
-    def save(self, folder: str, label: Label) -> Manifest:
-        """Write the adapter and what is needed to train on into `folder` (a path or URL)."""
+    def optim_step(self, adam: AdamParams) -> Pending[Stepped]:
+        """One AdamW step on the gradients that were added since the last one."""
         ...
 
-    def load(self, folder: str) -> None:
-        """Continue exactly as the backend that saved `folder` would have."""
+    def save(self, folder: str, label: Label) -> str:
+        """Keep the adapter and what is needed to train on; returns the path that `load` takes.
+
+        `folder` (a path or URL) becomes a checkpoint: the adapter itself or, where a service keeps
+        it, the manifest that says where.
+        """
+        ...
+
+    def load(self, path: str) -> None:
+        """Continue exactly as the backend that saved `path` would have."""
+        ...
+
+    def snapshot(self, label: Label) -> Adapter:
+        """The adapter as it is now, for sampling."""
         ...

@@ -19,19 +19,31 @@ from configs.base import digest
 
 @dataclass(frozen=True)
 class Datum:
-    """One sequence of T tokens; a weight of 0 means that the position teaches nothing."""
+    """One sequence of T tokens. Its arrays are Tinker's: `weights` for cross_entropy, `logprobs`
+    (the sampler's own, of the targets) and `advantages` for the losses of reinforcement learning.
+
+    A position whose weight, or advantage, is 0 teaches nothing.
+    """
 
     token_ids: NDArray[np.int64]  # [T]
     target_ids: NDArray[np.int64]  # [T]
-    weights: NDArray[np.float32]  # [T]
+    weights: NDArray[np.float32] | None = None  # [T]
+    logprobs: NDArray[np.float32] | None = None  # [T]
+    advantages: NDArray[np.float32] | None = None  # [T]
 
     def __len__(self) -> int:
         return len(self.token_ids)
 
     @property
+    def is_target(self) -> NDArray[np.bool_]:
+        """[T], true where a position teaches something."""
+        shares = self.weights if self.weights is not None else self.advantages
+        return np.ones(len(self), bool) if shares is None else shares != 0
+
+    @property
     def target_tokens(self) -> int:
         """Positions that teach something."""
-        return int(np.count_nonzero(self.weights))
+        return int(np.count_nonzero(self.is_target))
 
 
 def conversation_datum(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Datum:
