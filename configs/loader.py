@@ -181,6 +181,12 @@ def _merge(schema: Any, below: dict[str, Any], above: dict[str, Any]) -> dict[st
     return merged
 
 
+def preset_lines() -> list[tuple[str, str]]:
+    """Every preset's name, and what the first line of its file says."""
+    files = sorted(PRESETS.glob("*.yaml"))
+    return [(path.stem, path.read_text().partition("\n")[0].lstrip("# ")) for path in files]
+
+
 def _preset(name: str, problems: list[str]) -> dict[str, Any]:
     path = PRESETS / f"{name}.yaml"
     if path.exists():

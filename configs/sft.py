@@ -1,8 +1,8 @@
 """What `sft` may be told."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from configs.base import Config, RunConfig, execution_option, option
 from configs.sections import LoraConfig
@@ -83,10 +83,31 @@ class SftConfig(RunConfig):
         [], "where metrics go besides metrics.jsonl"
     )
 
+    @field_validator("num_workers", mode="before")
+    @classmethod
+    def _workers(cls, value: Any) -> Any:
+        bounds = value if isinstance(value, list | tuple) else [value, value]
+        counted = len(bounds) == 2 and all(isinstance(n, int) and n >= 1 for n in bounds)
+        if not counted or bounds[0] > bounds[1]:
+            raise ValueError("must be a number from 1, or [least, most]")
+        return value
+
     @model_validator(mode="after")
     def _one_source(self) -> "SftConfig":
         if (self.examples_file is not None) + (self.data_file is not None) + bool(self.data) != 1:
-            raise ValueError("give exactly one of examples_file=PATH, data_file=PATH and data=[...]")
+            raise ValueError(
+                "give exactly one of examples_file=PATH, data_file=PATH and data=[...]"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _measured_on_something(self) -> "SftConfig":
+        if self.validation_file is not None and self.validation_share:
+            raise ValueError("give validation_file or validation_share, not both")
+        held_out = self.validation_file is not None or self.validation_share > 0
+        for name in ("validate_every", "patience"):
+            if getattr(self, name) and not held_out:
+                raise ValueError(f"{name} needs validation_file=PATH or validation_share=0.1")
         return self
 
     @property
@@ -94,3 +115,9 @@ class SftConfig(RunConfig):
         """The files that are trained on."""
         single = self.examples_file or self.data_file
         return self.data if single is None else [DataSource(file=single)]
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """The fewest and the most training processes."""
+        workers = self.num_workers
+        return (workers, workers) if isinstance(workers, int) else workers

@@ -1,5 +1,6 @@
 """Small training runs: a config, a few conversations, and the same run without Ray."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from actors.train.checkpoint import SavedCheckpoint, saved_checkpoints
 from actors.train.datum import Datum, conversation_datum
 from actors.train.metrics import OnStep, StepMetrics
 from actors.train.on_torch.process import run_sft, share_threads
+from actors.train.sft_loop import SftData
 from configs.sft import SftConfig
 
 
@@ -37,14 +39,33 @@ def small_config(base: str, **fields: object) -> SftConfig:
     return SftConfig.model_validate(defaults | fields)
 
 
+def some_step(step: int, **fields: float | None) -> StepMetrics:
+    """The metrics of a step of no run; fields can be given."""
+    numbers = {
+        "epoch": 0.1,
+        "loss": 2.0,
+        "tokens": 10,
+        "target_tokens": 5,
+        "learning_rate": 1e-4,
+        "grad_norm": 1.0,
+        "tokens_per_s": 100.0,
+        "memory_mb": 50.0,
+    }
+    return StepMetrics(step, **(numbers | fields))
+
+
 def train_in_process(
-    config: SftConfig, datums: list[Datum], folder: Path, on_step: OnStep | None = None
+    config: SftConfig,
+    datums: Sequence[Datum],
+    folder: Path,
+    on_step: OnStep | None = None,
+    validation: Sequence[Datum] = (),
 ) -> list[StepMetrics]:
     """Run a config in this process; returns the steps that were shown."""
     steps: list[StepMetrics] = []
     run_sft(
         config,
-        datums,
+        SftData(datums, validation),
         run_id="run",
         folder=str(folder),
         device=torch.device("cpu"),
@@ -54,7 +75,7 @@ def train_in_process(
     return steps
 
 
-def undisturbed(config: SftConfig, datums: list[Datum], folder: Path) -> list[SavedCheckpoint]:
+def undisturbed(config: SftConfig, datums: Sequence[Datum], folder: Path) -> list[SavedCheckpoint]:
     """The checkpoints of a run in this process, with as many threads as one worker has."""
     threads = torch.get_num_threads()
     share_threads(1)

@@ -2,7 +2,8 @@
 
 Beside the adapter each holds `trainer/`: the optimiser and the cursor, which is what a run needs
 to go on. The adapter's config is written last, so a directory that reads back is whole; one that
-a kill left half-written does not count and is written again.
+a kill left half-written does not count and is written again. Where a service keeps the weights,
+`remote.json` says where, is written last in the config's stead, and needs no adapter beside it.
 """
 
 import json
@@ -16,6 +17,7 @@ from actors.train.metrics import StepMetrics
 from configs.errors import UserError
 
 CHECKPOINTS = "checkpoints"
+REMOTE = "remote.json"
 _CURSOR = "trainer/cursor.json"
 
 
@@ -32,13 +34,14 @@ class Cursor:
 
 @dataclass(frozen=True)
 class SavedCheckpoint:
-    """A checkpoint as it is shown: `loss` is the mean since the one before it."""
+    """A checkpoint as it is shown: `loss` is the mean since the one before it that stands."""
 
     path: str
     step: int
     version: int
     digest: str
     loss: float
+    validation_loss: float | None = None
 
 
 def checkpoint_path(run_folder: str, step: int) -> str:
@@ -47,7 +50,7 @@ def checkpoint_path(run_folder: str, step: int) -> str:
 
 
 def write_cursor(path: str, cursor: Cursor) -> None:
-    """Write the cursor; comes before the adapter, whose config closes the directory."""
+    """Write the cursor; comes before the file that closes the directory."""
     fs, root = fsspec.core.url_to_fs(path)
     fs.makedirs(f"{root}/trainer", exist_ok=True)
     fs.pipe_file(f"{root}/{_CURSOR}", json.dumps(asdict(cursor)).encode())
@@ -66,7 +69,9 @@ def read_cursor(path: str) -> Cursor:
 
 def latest_checkpoint(run_folder: str) -> str | None:
     """The whole checkpoint with the most steps, None when there is none."""
-    for path in reversed(_candidates(run_folder)):
+    for path in reversed(_closed(run_folder)):
+        if _is_remote(path):
+            return path
         try:
             read_adapter(path)
         except UserError:
@@ -78,29 +83,73 @@ def latest_checkpoint(run_folder: str) -> str | None:
 def saved_checkpoints(run_folder: str) -> list[SavedCheckpoint]:
     """Every checkpoint of a run in the order of their steps."""
     saved: list[SavedCheckpoint] = []
-    for path in _candidates(run_folder):
+    for path in _closed(run_folder):
         fs, root = fsspec.core.url_to_fs(path)
         manifest = json.loads(fs.cat_file(f"{root}/{MANIFEST}"))
         since = saved[-1].step if saved else 0
         history = read_cursor(path).history
-        loss = fmean(row.loss for row in history[since:])
         saved.append(
-            SavedCheckpoint(path, manifest["step"], manifest["version"], manifest["digest"], loss)
+            SavedCheckpoint(
+                path,
+                manifest["step"],
+                manifest["version"],
+                manifest["digest"],
+                loss=fmean(row.loss for row in history[since:]),
+                validation_loss=history[-1].validation_loss,
+            )
         )
     return saved
 
 
-def _candidates(run_folder: str) -> list[str]:
-    """Directories whose last file is there, by step; paths in the form of `run_folder`."""
+def prune(run_folder: str, keep_last: int) -> None:
+    """Remove all checkpoints but the newest `keep_last` (0 keeps all) and the best one.
+
+    The best has the lowest validation loss of those that were measured when they were saved.
+    """
+    closed = _closed(run_folder)
+    if not keep_last or not closed:
+        return
+    losses = {row.step: row.validation_loss for row in read_cursor(closed[-1]).history}
+    measured = {p: loss for p in closed if (loss := losses.get(_step(p))) is not None}
+    kept = {*closed[-keep_last:], *([min(measured, key=lambda p: measured[p])] if measured else [])}
+    for path in _all(run_folder):
+        if path not in kept and _step(path) < _step(closed[-1]):
+            _remove(path)
+
+
+def _remove(path: str) -> None:
+    """Open it first: a kill in the middle leaves a directory that does not count."""
+    fs, root = fsspec.core.url_to_fs(path)
+    for name in (REMOTE, CONFIG):
+        if fs.exists(f"{root}/{name}"):
+            fs.rm_file(f"{root}/{name}")
+    fs.rm(root, recursive=True)
+
+
+def _all(run_folder: str) -> list[str]:
+    """Directories by step, whole or not; paths in the form of `run_folder`."""
     fs, root = fsspec.core.url_to_fs(f"{run_folder}/{CHECKPOINTS}")
-    configs = {path: fs.cat_file(path) for path in sorted(fs.glob(f"{root}/step-*/{CONFIG}"))}
-    names = [path.split("/")[-2] for path, data in configs.items() if _is_json(data)]
+    names = sorted(path.rstrip("/").split("/")[-1] for path in fs.glob(f"{root}/step-*"))
     return [f"{run_folder}/{CHECKPOINTS}/{name}" for name in names]
 
 
-def _is_json(data: bytes) -> bool:
+def _closed(run_folder: str) -> list[str]:
+    """Directories whose last file is there, by step."""
+    return [path for path in _all(run_folder) if _holds_json(path, CONFIG) or _is_remote(path)]
+
+
+def _is_remote(path: str) -> bool:
+    return _holds_json(path, REMOTE)
+
+
+def _holds_json(path: str, name: str) -> bool:
+    fs, root = fsspec.core.url_to_fs(path)
     try:
-        json.loads(data)
-    except json.JSONDecodeError:
+        json.loads(fs.cat_file(f"{root}/{name}"))
+    except (FileNotFoundError, json.JSONDecodeError):
         return False
     return True
+
+
+def _step(path: str) -> int:
+    return int(path.rpartition("-")[2])

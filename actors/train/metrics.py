@@ -1,28 +1,61 @@
 """What a step of training says about itself, and the file that keeps it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
 
 from actors.store.storage import Storage
+from configs.errors import JobFailed
 
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """One step. `loss` is per target token of the global batch; padding is counted nowhere."""
+    """One step. Losses are per target token; padding is counted nowhere."""
 
     step: int  # steps done, this one included
     epoch: float  # passes over the data done
-    loss: float
+    loss: float  # of the global batch
     tokens: int
     target_tokens: int
     learning_rate: float
     grad_norm: float  # before clipping
     tokens_per_s: float
+    memory_mb: float  # of the first rank's process; on a GPU, the most that its tensors took there
+    validation_loss: float | None = None  # of the held-out rows, after steps that measure it
+
+    def fields(self) -> dict[str, Any]:
+        """Name -> value, without what this step did not measure."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 OnStep = Callable[[StepMetrics], None]
+
+
+def process_memory_mb() -> float:
+    """What this process holds in megabytes, as `StepMetrics.memory_mb` counts it."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 1e6
+    return psutil.Process().memory_info().rss / 1e6
+
+
+def best_validation(history: Sequence[StepMetrics]) -> StepMetrics | None:
+    """The step with the lowest validation loss, the first of equals; None before any."""
+    measured = [row for row in history if row.validation_loss is not None]
+    return min(measured, key=lambda row: row.validation_loss or 0.0, default=None)
+
+
+def lost_patience(history: Sequence[StepMetrics], patience: int) -> bool:
+    """Whether the last `patience` validations brought no better loss than one before; 0 never."""
+    best = best_validation(history)
+    if not patience or best is None:
+        return False
+    since = sum(row.validation_loss is not None for row in history[best.step :])
+    return since >= patience
 
 
 class MetricsFile:
@@ -39,23 +72,33 @@ class MetricsFile:
         if storage.exists(name):
             self._take_over(storage.read(name).decode())
 
-    def add(self, metrics: StepMetrics) -> None:
-        """Append a step; one that is there already (computed again after a kill) is left out."""
+    def add(self, metrics: StepMetrics) -> bool:
+        """Append a step; False for one that is there already (computed again after a kill)."""
         if metrics.step <= self._last_step:
-            return
-        self._last_step = metrics.step
-        line = json.dumps(asdict(metrics)) + "\n"
-        self._rows.append(line)
+            return False
+        line = json.dumps(metrics.fields()) + "\n"
         if self._storage.is_local:
-            path = Path(self._storage.path(self._name))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(line)
+            self._append(line)
+        self._rows.append(line)
+        self._last_step = metrics.step
+        return True
 
     def close(self) -> None:
         """The run is finished."""
         if not self._storage.is_local and not self._storage.exists(self._name):
             self._storage.write_new(self._name, "".join(self._rows).encode())
+
+    def _append(self, line: str) -> None:
+        path = Path(self._storage.path(self._name))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise JobFailed(
+                f"{path} cannot be written: {error.strerror or error}. The checkpoints are kept: "
+                "make room, and the same command continues the run."
+            ) from None
 
     def _take_over(self, text: str) -> None:
         whole, _, cut = text.rpartition("\n")

@@ -1,31 +1,26 @@
 """When a run does what: pure functions of the step.
 
-Steps count from 0. Nothing here has a state, so a run that continues at any step does what the
-uninterrupted run would have done there.
+Steps count from 0, numbers of finished steps from 1. Nothing here has a state, so a run that
+continues at any step does what the uninterrupted run would have done there.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 
-def linear_rate(step: int, total_steps: int, warmup_steps: int) -> float:
-    """Share of the peak learning rate: up in `warmup_steps`, then down to 0 at `total_steps`."""
-    if step < warmup_steps:
-        return (step + 1) / (warmup_steps + 1)
-    return (total_steps - step) / (total_steps - warmup_steps)
-
-
 @dataclass(frozen=True)
 class Schedule:
-    """Which rows each step trains on, and after which steps a checkpoint is kept."""
+    """Which rows each step trains on, and after which steps a run is saved and measured."""
 
     rows: int
     epochs: int
     batch_size: int
     seed: int
-    save_every: int = 0  # steps; 0 keeps the ends of the epochs only
+    save_every: int = 0  # steps; 0 is the ends of the epochs only
+    validate_every: int = 0  # steps; 0 is the ends of the epochs
 
     @property
     def steps_per_epoch(self) -> int:
@@ -49,6 +44,18 @@ class Schedule:
         if self.save_every:
             points |= set(range(self.save_every, self.total_steps, self.save_every))
         return sorted(points)
+
+    def validation_points(self) -> list[int]:
+        """Numbers of finished steps at which held-out rows are measured, the last one included."""
+        every = self.validate_every or self.steps_per_epoch
+        return sorted({*range(every, self.total_steps, every), self.total_steps})
+
+    def version(self, done: int) -> int:
+        """Of a checkpoint after `done` steps: it counts the save points, so it survives a kill.
+
+        A run that stops early keeps a checkpoint between two save points; none comes after it.
+        """
+        return bisect_left(self.save_points(), done) + 1
 
 
 @lru_cache(maxsize=2)

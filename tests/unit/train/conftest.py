@@ -1,6 +1,6 @@
 """A small base on disk, conversations, and training in this process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +34,12 @@ def sft_config(small_base: str) -> Callable[..., SftConfig]:
 def train_here(datums: list[Datum]) -> Callable[..., list[StepMetrics]]:
     """Run a config in this process; returns the steps that were shown."""
 
-    def train(config: SftConfig, folder: Path, on_step: OnStep | None = None) -> list[StepMetrics]:
-        return train_in_process(config, datums, folder, on_step)
+    def train(
+        config: SftConfig,
+        folder: Path,
+        on_step: OnStep | None = None,
+        validation: Sequence[Datum] = (),
+    ) -> list[StepMetrics]:
+        return train_in_process(config, datums, folder, on_step, validation)
 
     return train

@@ -1,10 +1,9 @@
-"""The order of the data, the save points and the learning rate."""
+"""The order of the data, and after which steps a run is saved and measured."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.train.schedule import Schedule, linear_rate
+from actors.train.schedule import Schedule
 
 SCHEDULES = st.builds(
     Schedule,
@@ -13,6 +12,7 @@ SCHEDULES = st.builds(
     batch_size=st.integers(1, 50),
     seed=st.integers(0, 5),
     save_every=st.integers(0, 9),
+    validate_every=st.integers(0, 9),
 )
 
 
@@ -42,13 +42,17 @@ def test_save_points_hold_the_ends_of_epochs_and_every_nth_step(schedule: Schedu
         assert (step in points) == due
 
 
-def test_the_rate_rises_to_its_peak_and_falls_to_almost_nothing():
-    rates = [linear_rate(step, total_steps=10, warmup_steps=4) for step in range(10)]
-    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert rates[-1] == pytest.approx(1 / 6)
+@given(SCHEDULES)
+def test_held_out_rows_are_measured_every_nth_step_or_epoch_and_at_the_end(schedule: Schedule):
+    every = schedule.validate_every or schedule.steps_per_epoch
+    due = [n for n in range(1, schedule.total_steps + 1) if n % every == 0]
+    assert schedule.validation_points() == sorted({*due, schedule.total_steps})
 
 
-@given(st.integers(1, 60), st.integers(0, 80))
-def test_the_rate_is_a_share_above_zero(total_steps: int, warmup_steps: int):
-    rates = [linear_rate(step, total_steps, warmup_steps) for step in range(total_steps)]
-    assert all(0 < rate <= 1 for rate in rates)
+@given(SCHEDULES)
+def test_versions_count_the_save_points_and_a_stop_between_two_has_its_own(schedule: Schedule):
+    points = schedule.save_points()
+    assert [schedule.version(point) for point in points] == list(range(1, len(points) + 1))
+    for step in range(1, schedule.total_steps):
+        before = [point for point in points if point < step]
+        assert schedule.version(step) == len(before) + 1

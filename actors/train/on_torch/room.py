@@ -1,0 +1,105 @@
+"""Whether a base has room where it is to be trained, told before it is loaded.
+
+An estimate from the model's shapes: the base's weights, and four float32 numbers for each weight
+of the adapter (itself, its gradient, Adam's two moments). Activations come on top, so what is
+refused here could never have run.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import torch
+import torch.distributed as dist
+from transformers import PreTrainedModel
+
+from actors.lm.base import load_skeleton
+from actors.train.on_torch.lora import resolve_targets
+from configs.errors import UserError
+from configs.sft import SftConfig
+
+_BYTES = {"float32": 4.0, "bfloat16": 2.0}
+_NF4_BYTES = 0.5  # and a little for the scales of its blocks
+_ADAPTER_BYTES = 16.0
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+class Place(NamedTuple):
+    """Where a run's processes compute."""
+
+    memory_bytes: int  # of the device that they share
+    sharing: int  # processes that share it
+    world_size: int  # processes of the whole run
+
+
+def check_room(config: SftConfig, device: torch.device) -> None:
+    """UserError with the numbers and the mends when the base cannot fit on this device."""
+    fault = room_fault(config, load_skeleton(config.base_model), _place(device))
+    if fault:
+        raise UserError(f"base_model={config.base_model}: {fault}")
+
+
+def room_fault(config: SftConfig, skeleton: PreTrainedModel, place: Place) -> str | None:
+    """What keeps a model from fitting; None when it may fit."""
+    needed = bytes_needed(config, skeleton, place.world_size)
+    if needed * place.sharing <= place.memory_bytes:
+        return None
+    mends = {
+        "a smaller base": True,
+        "dtype=bfloat16": config.dtype == "float32",
+        "quantization=nf4 on GPUs": config.quantization == "none",
+        "sharding=fsdp over several GPUs or machines": config.sharding == "replicated",
+        "fewer num_workers": place.sharing > 1,
+        "a smaller lora.rank": config.lora.rank > 16,
+    }
+    billions = sum(p.numel() for p in skeleton.parameters()) / 1e9
+    return (
+        f"{billions:.2f} billion parameters in {_type_name(config)} and the adapter's state need "
+        f"{needed / 1e9:.1f} GB in each of {place.sharing} training processes, and there are "
+        f"{place.memory_bytes / 1e9:.1f} GB. "
+        f"Give {', or '.join(mend for mend, helps in mends.items() if helps)}."
+    )
+
+
+def bytes_needed(config: SftConfig, skeleton: PreTrainedModel, world_size: int) -> float:
+    """Bytes of one process before its first activation."""
+    head = skeleton.get_output_embeddings()
+    linear = {n: m for n, m in skeleton.named_modules() if isinstance(m, torch.nn.Linear)}
+    quantized = sum(m.weight.numel() for m in linear.values() if m is not head)
+    quantized *= config.quantization == "nf4"
+    total = sum(p.numel() for p in skeleton.parameters())
+    base = quantized * _NF4_BYTES + (total - quantized) * _BYTES[config.dtype]
+    targets = resolve_targets(skeleton, config.lora.targets)
+    adapted = [m for n, m in linear.items() if m is not head and _is_meant(n, targets)]
+    trained = config.lora.rank * sum(m.in_features + m.out_features for m in adapted)
+    return base / (world_size if config.sharding == "fsdp" else 1) + trained * _ADAPTER_BYTES
+
+
+def _is_meant(name: str, targets: list[str]) -> bool:
+    return any(name == target or name.endswith(f".{target}") for target in targets)
+
+
+def _type_name(config: SftConfig) -> str:
+    return config.dtype if config.quantization == "none" else config.quantization
+
+
+def _place(device: torch.device) -> Place:
+    world_size = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if device.type == "cuda":
+        return Place(torch.cuda.mem_get_info(device)[1], 1, world_size)
+    # torchrun and Ray Train both say how many processes are on this machine.
+    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if world_size > 1 else 1
+    return Place(machine_memory(), sharing, world_size)
+
+
+def machine_memory(read: Callable[[str], str] = lambda path: Path(path).read_text()) -> int:
+    """Bytes of memory of this machine, or of the container that it is to this process."""
+    limits = [psutil.virtual_memory().total]
+    for path in _CGROUP_LIMITS:
+        try:
+            limits.append(int(read(path)))
+        except (OSError, ValueError):  # another version of cgroups, or "max"
+            continue
+    return min(limits)

@@ -1,0 +1,93 @@
+"""A whole SFT run on one backend: from its last checkpoint to its end, saved as it goes.
+
+The run's folder is the truth about what was done. Whoever has a backend calls this: a process of
+a Ray Train group, a plain process, the task that talks to a service.
+"""
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from actors.train.backend import Label, TrainingBackend
+from actors.train.checkpoint import (
+    Cursor,
+    checkpoint_path,
+    latest_checkpoint,
+    prune,
+    read_cursor,
+    write_cursor,
+)
+from actors.train.datum import data_digest
+from actors.train.metrics import OnStep, StepMetrics
+from actors.train.sft_loop import SftData, sft, sft_schedule
+from configs.errors import JobFailed, UserError
+from configs.sft import SftConfig
+
+OnSaved = Callable[[str, StepMetrics], None]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def continue_sft(
+    backend: TrainingBackend,
+    data: SftData,
+    config: SftConfig,
+    *,
+    run_id: str,
+    folder: str,
+    leads: bool,
+    on_step: OnStep,
+    on_saved: OnSaved,
+) -> None:
+    """Train a fresh backend to the end of the run in `folder`.
+
+    `leads` is true on the one rank that writes. `on_step` gets the steps of earlier attempts
+    first; `on_saved` gets each checkpoint's path, on every rank, when it is whole.
+    """
+    schedule = sft_schedule(config, len(data.train))
+    digest = data_digest(data.train)
+    history = _resume(backend, folder, digest)
+
+    def keep(done: list[StepMetrics]) -> None:
+        step = done[-1].step
+        path = checkpoint_path(folder, step)
+        with _told_when_full(path):
+            if leads:
+                write_cursor(path, Cursor(done, digest))
+            backend.save(path, Label(run_id, schedule.version(step), step))
+        on_saved(path, done[-1])
+        if leads:
+            prune(folder, config.keep_last)
+
+    for metrics in history:
+        on_step(metrics)
+    sft(backend, data, config, history, on_step=on_step, keep=keep)
+
+
+def _resume(backend: TrainingBackend, folder: str, digest: str) -> list[StepMetrics]:
+    path = latest_checkpoint(folder)
+    if path is None:
+        return []
+    cursor = read_cursor(path)
+    if cursor.data_digest != digest:
+        raise UserError(
+            f"{path}: was trained on other data than this run is given (the file, max_tokens or "
+            "the chat template changed); use another run_id."
+        )
+    backend.load(path)
+    return cursor.history
+
+
+@contextmanager
+def _told_when_full(path: str) -> Iterator[None]:
+    """A full disk fails the job; other faults of a disk may pass, and are tried again."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise JobFailed(
+            f"{path} cannot be written: {error.strerror}. Earlier checkpoints are kept: make room "
+            "there (keep_last=2 keeps only the newest and the best), and the same command "
+            "continues the run."
+        ) from None
