@@ -49,6 +49,12 @@ def checkpoint_path(run_folder: str, step: int) -> str:
     return f"{run_folder}/{CHECKPOINTS}/step-{step:06d}"
 
 
+def step_of(path: str) -> int:
+    """The steps that a checkpoint's path names."""
+    """The number of steps after which a checkpoint was kept."""
+    return int(path.rpartition("-")[2])
+
+
 def write_cursor(path: str, cursor: Cursor) -> None:
     """Write the cursor; comes before the file that closes the directory."""
     fs, root = fsspec.core.url_to_fs(path)
@@ -110,10 +116,10 @@ def prune(run_folder: str, keep_last: int) -> None:
     if not keep_last or not closed:
         return
     losses = {row.step: row.validation_loss for row in read_cursor(closed[-1]).history}
-    measured = {p: loss for p in closed if (loss := losses.get(_step(p))) is not None}
+    measured = {p: loss for p in closed if (loss := losses.get(step_of(p))) is not None}
     kept = {*closed[-keep_last:], *([min(measured, key=lambda p: measured[p])] if measured else [])}
     for path in _all(run_folder):
-        if path not in kept and _step(path) < _step(closed[-1]):
+        if path not in kept and step_of(path) < step_of(closed[-1]):
             _remove(path)
 
 
@@ -149,7 +155,3 @@ def _holds_json(path: str, name: str) -> bool:
     except (FileNotFoundError, json.JSONDecodeError):
         return False
     return True
-
-
-def _step(path: str) -> int:
-    return int(path.rpartition("-")[2])
