@@ -16,6 +16,7 @@ BENCHES = {
     "pool": "jobs.bench.pool.groups",
     "score": "jobs.bench.score.groups",
     "serve": "jobs.bench.serve.groups",
+    "sft": "jobs.bench.sft.groups",
 }
 
 

@@ -23,10 +23,16 @@ class Shape(NamedTuple):
     heads: int
     vocabulary: int
     context_tokens: int = 1024
+    kv_heads: int | None = None  # as many as heads
+    inner: int | None = None  # of the MLP; 8/3 of hidden, as LLaMA had it
 
 
 MIDDLE = Shape(hidden=512, layers=4, heads=8, vocabulary=32_768)  # 29 M parameters
 SMALL = Shape(hidden=128, layers=4, heads=4, vocabulary=8_192)  # 1.8 M, as much of it in the head
+DEEP = Shape(hidden=512, layers=8, heads=8, vocabulary=8_192)  # 29 M, 14 % of it in the head
+LLAMA_1B = Shape(
+    hidden=2048, layers=16, heads=32, vocabulary=128_256, kv_heads=8, inner=8192
+)  # as Llama-3.2-1B
 
 
 def build_base(folder: Path, shape: Shape, texts: Iterable[str]) -> str:
@@ -39,9 +45,10 @@ def build_base(folder: Path, shape: Shape, texts: Iterable[str]) -> str:
     config = LlamaConfig(
         vocab_size=shape.vocabulary,
         hidden_size=shape.hidden,
-        intermediate_size=shape.hidden * 8 // 3 // 8 * 8,
+        intermediate_size=shape.inner or shape.hidden * 8 // 3 // 8 * 8,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
         max_position_embeddings=shape.context_tokens,
         tie_word_embeddings=True,
         initializer_range=0.05,  # answers differ by more than rounding

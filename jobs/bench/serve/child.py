@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from jobs.bench.machine import tree_cpu_s
 from jobs.bench.serve.work import Measured, Row, Start, Work
-
-READY = "ready"
+from jobs.bench.side import READY
 
 # Gives the tokens of the rows, in their order.
 Sampling = Callable[[Work], Awaitable[list[list[int]]]]

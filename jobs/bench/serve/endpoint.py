@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import psutil
 
 from jobs.bench.machine import tree_cpu_s
-from jobs.bench.serve.side import hold_to, one_thread
 from jobs.bench.serve.work import Row, adapter_name
+from jobs.bench.side import hold_to, one_thread
 
 _START_S, _LOOK_S, _ANSWER_S = 180.0, 0.5, 120.0
 

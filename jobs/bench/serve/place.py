@@ -14,14 +14,13 @@ from configs.bench import BenchConfig
 from configs.errors import UserError
 from jobs import console
 from jobs.bench.figures import Skipped
-from jobs.bench.model import Shape, build_adapter, build_base
+from jobs.bench.model import DEEP, build_adapter, build_base
 from jobs.bench.serve.side import Name, Side
 from jobs.bench.serve.work import Row, Start, adapter_name, mixed_rows
 
 if TYPE_CHECKING:
     from jobs.bench.serve.endpoint import Endpoint
 
-SHAPE = Shape(hidden=512, layers=8, heads=8, vocabulary=8_192)  # 29 M parameters
 ADAPTERS = 64
 
 
@@ -38,7 +37,7 @@ class Place:
     @cached_property
     def base(self) -> str:
         """The folder of the base model. Every token of it has a text."""
-        return build_base(self.folder / "base", SHAPE, _texts())
+        return build_base(self.folder / "base", DEEP, _texts())
 
     @cached_property
     def adapters(self) -> list[str]:
@@ -49,7 +48,7 @@ class Place:
     def rows(self, count: int, adapters: int) -> list[Row]:
         """Rows of mixed lengths over so many adapters (0: the base), other ones every time."""
         self._seed += 1
-        return mixed_rows(count, adapters, SHAPE.vocabulary, self._seed)
+        return mixed_rows(count, adapters, DEEP.vocabulary, self._seed)
 
     def side(self, name: Name, adapters: int) -> Side:
         """A side with so many adapters. It goes on running, and is warm."""

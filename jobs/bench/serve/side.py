@@ -1,64 +1,19 @@
 """A side of the bench as its parent sees it."""
 
-import os
-import subprocess
-import sys
 from typing import Literal
 
-from jobs.bench.serve.child import READY
+from jobs.bench import side
 from jobs.bench.serve.work import Measured, Start, Work
 
 Name = Literal["ours", "peft", "continuous", "forward"]
 
 
-class Side:
+class Side(side.Side):
     """A process that has loaded a base and adapters and is given work."""
 
     def __init__(self, name: Name, start: Start, core: int) -> None:
-        self._name = name
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", f"jobs.bench.serve.{name}", start.model_dump_json()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **one_thread()},
-            text=True,
-            start_new_session=True,  # ctrl-C is the bench's to handle
-            preexec_fn=lambda: hold_to(core),
-        )
-        self._line(READY)
+        super().__init__(f"jobs.bench.serve.{name}", start, core)
 
     def measured(self, work: Work) -> Measured:
         """What the work took."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(work.model_dump_json() + "\n")
-        self._process.stdin.flush()
-        return Measured.model_validate_json(self._line())
-
-    def close(self) -> None:
-        """End it."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _line(self, expected: str | None = None) -> str:
-        """The next line of JSON (the next `expected` one); what it says besides is passed over."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.rstrip() == expected or (expected is None and line.startswith("{")):
-                return line
-        raise RuntimeError(f"{self._name} ended (exit {self._process.wait()}): see above")
-
-
-def one_thread() -> dict[str, str]:
-    """The environment that keeps a process's arithmetic to one thread."""
-    return {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-
-
-def hold_to(core: int) -> None:
-    """Let the calling process and all that it starts run on one core: engines count the cores."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+        return self.answer(work, Measured)
