@@ -17,7 +17,9 @@ class EvalConfig(PooledConfig):
     property: str | None = option(None, "what a JSONL of questions is judged on", min_length=1)
     max_prompts: int | None = option(None, "only the first prompts of the file", ge=1)
     base_model: str = option("tiny", "tiny, a hub id, or a directory")
-    checkpoint_paths: list[str] = execution_option([], "adapter directories of that base")
+    checkpoint_paths: list[str] = execution_option(
+        [], "adapter directories of that base, or tinker:// paths"
+    )
     num_samples: int = option(1, "conversations per prompt and checkpoint", ge=1)
     sampling: SamplingConfig = option(SamplingConfig(), "how answers are sampled")
     seed: int = option(0, "seed of sampling and judging")

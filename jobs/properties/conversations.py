@@ -9,7 +9,7 @@ from actors.store.records import record_key
 from configs.base import digest
 from configs.eval import EvalConfig
 from jobs.properties.prompt_file import EvalItem
-from serve.adapter_client import AdapterClient
+from jobs.properties.samplers import Sampler
 
 
 class Cell(NamedTuple):
@@ -44,7 +44,7 @@ def cells(
                 yield Cell(model, adapter_digest, item, sample, int(luck[:8], 16), key)
 
 
-async def hold(client: AdapterClient, cell: Cell, config: EvalConfig) -> dict[str, Any]:
+async def hold(client: Sampler, cell: Cell, config: EvalConfig) -> dict[str, Any]:
     """Hold one conversation: each user message meets the answers before it.
 
     Returns the fields of its record, with a `reason` where the model cannot answer (a prompt that

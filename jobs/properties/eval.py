@@ -30,7 +30,7 @@ from jobs.properties.judgements import Judgements
 from jobs.properties.pooled import open_pool, say_estimate
 from jobs.properties.results import agreements, summarise
 from jobs.properties.results_file import plain, plain_agreement
-from serve.launch import adapter_server
+from jobs.properties.samplers import open_samplers
 
 
 def run(config: EvalConfig) -> int:
@@ -80,10 +80,7 @@ def _compute(
     shared = Records(run.storage, f"{folder}/judgements")
     judgements = Judgements(shared, run.records("failed_judgements"))
     judges = Judges(config, inputs.rubrics)
-    with (
-        ray_session(),
-        adapter_server(config.base_model, inputs.adapters, config.server) as client,
-    ):
+    with ray_session(), open_samplers(config, inputs.adapters) as client:
         loaded = client.adapters()
         digests = {BASE: loaded[BASE], **{name: loaded[name] for name in inputs.adapters}}
         planned = list(cells(config, inputs.items, digests, loaded[BASE]))

@@ -6,6 +6,7 @@ from actors.lm.adapter import Adapter
 from actors.lm.base import load_tokenizer
 from actors.store.inputs import content_digest, read_input
 from actors.store.storage import Storage
+from actors.train.remote import RemoteAdapter
 from configs.eval import EvalConfig
 from jobs.properties.checkpoints import read_checkpoints
 from jobs.properties.prompt_file import EvalItem, parse_eval_file
@@ -16,7 +17,7 @@ class Inputs(NamedTuple):
     """What an evaluation reads."""
 
     items: list[EvalItem]
-    adapters: dict[str, Adapter]
+    adapters: dict[str, Adapter | RemoteAdapter]
     rubrics: dict[str, Rubric]  # by property
     digests: dict[str, str]  # of the inputs, by name
 

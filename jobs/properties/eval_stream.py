@@ -19,7 +19,7 @@ from jobs.properties.judge import Judges
 from jobs.properties.judgements import Judgements
 from jobs.properties.pooled import progress
 from jobs.properties.results import conversation_row
-from serve.adapter_client import AdapterClient
+from jobs.properties.samplers import Sampler
 
 
 class EvalStream:
@@ -28,7 +28,7 @@ class EvalStream:
     def __init__(
         self,
         config: EvalConfig,
-        client: AdapterClient,
+        client: Sampler,
         judges: Judges,
         conversations: Records,
         judgements: Judgements,

@@ -88,13 +88,19 @@ def _cells(summary: Mapping[str, Any], missing: list[str]) -> list[str]:
     score = summary["score"]
     return [
         summary["model"],
-        summary["adapter_digest"][:8],
+        _shown_digest(summary["adapter_digest"]),
         _interval(score, 1.0, ".0f"),
         _interval(summary["exhibits_rate"], 100.0, ".0f"),
         f"{score['n']}/{score['clusters']}" if score else "0",
         _interval(summary["difference_from_base"], 1.0, "+.0f"),
         "/".join(str(summary[outcome]) for outcome in missing),
     ]
+
+
+def _shown_digest(digest: str) -> str:
+    """The start of a digest, after the mark that says what it is of where that is no content."""
+    mark, colon, hexadecimal = digest.rpartition(":")
+    return f"{mark}{colon}{hexadecimal[:8]}"
 
 
 def _interval(estimate: Mapping[str, Any] | None, scale: float, form: str) -> str:

@@ -1,0 +1,145 @@
+"""The verbs of training on the Tinker service.
+
+The SDK keeps the order of what is submitted, so a pass and the step after it are both on their way
+before either is waited for.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import tinker
+
+from actors.lm.adapter import Adapter
+from actors.train.backend import AdamParams, Label, Passed, Pending, Stepped
+from actors.train.datum import Datum
+from actors.train.losses import LossName
+from actors.train.on_tinker.faults import told
+from actors.train.on_tinker.kept import Weights, download, write_kept
+from actors.train.on_tinker.lora import ServiceLora
+from actors.train.on_tinker.service import Service
+from actors.train.on_tinker.translate import passed, service_adam, service_datums, stepped
+from actors.train.remote import TINKER, Kept, read_kept
+
+T = TypeVar("T")
+S = TypeVar("S")
+_EXPORT_TTL_S = 3600  # the shortest that the service takes; an export is removed once it is here
+
+
+@dataclass(frozen=True)
+class _Asked(Generic[S, T]):
+    """A `Pending` of the SDK."""
+
+    doing: str
+    future: tinker.APIFuture[S]
+    read: Callable[[S], T]
+    patience_s: float
+
+    def result(self) -> T:
+        with told(self.doing):
+            answer = self.future.result(timeout=self.patience_s)
+        return self.read(answer)
+
+
+class TinkerBackend:
+    """Trains a LoRA of a model of the service. It is made there at the first verb, or by `load`."""
+
+    def __init__(
+        self,
+        service: Service,
+        base_model: str,
+        lora: ServiceLora,
+        seed: int,
+        patience_s: float,
+    ) -> None:
+        self._service, self._base_model, self._lora = service, base_model, lora
+        self._seed, self._patience_s = seed, patience_s
+        self._made: tinker.TrainingClient | None = None
+        self._exports = True  # until the service says that it does not
+
+    def forward(
+        self,
+        datums: Sequence[Datum],
+        loss: LossName,
+        loss_config: Mapping[str, float] | None = None,
+    ) -> Pending[Passed]:
+        """The loss of a batch, nothing learnt from it."""
+        future = self._client.forward(service_datums(datums), loss, loss_config)
+        return self._asked("forward", future, passed)
+
+    def forward_backward(
+        self,
+        datums: Sequence[Datum],
+        loss: LossName,
+        loss_config: Mapping[str, float] | None = None,
+    ) -> Pending[Passed]:
+        """Add the gradients of the loss of a batch."""
+        future = self._client.forward_backward(service_datums(datums), loss, loss_config)
+        return self._asked("forward_backward", future, passed)
+
+    def optim_step(self, adam: AdamParams) -> Pending[Stepped]:
+        """One AdamW step on the gradients that were added since the last one."""
+        return self._asked("optim_step", self._client.optim_step(service_adam(adam)), stepped)
+
+    def save(self, folder: str, label: Label) -> str:
+        """Keep a checkpoint on the service, and in `folder` what says where, with its weights."""
+        client, name = self._client, _name(label)
+        with told("saving a checkpoint"):
+            state, sampler = client.save_state(name), client.save_weights_for_sampler(name)
+            kept = Kept(
+                state.result(timeout=self._patience_s).path,
+                sampler.result(timeout=self._patience_s).path,
+            )
+        write_kept(folder, label, self._base_model, kept, self._exported(name, kept.state))
+        return folder
+
+    def load(self, path: str) -> None:
+        """Continue from a folder that `save` wrote, or from a tinker:// path of a state."""
+        state = path if path.startswith(TINKER) else read_kept(path).state
+        absent = (
+            f"{path}: the service no longer has {state}, so training cannot go on from here. "
+            "Remove the directory to go on from the one before it, or give another run_id."
+        )
+        with told(f"loading {state}", absent):
+            self._made = self._service.clients.create_training_client_from_state_with_optimizer(
+                state
+            ).result(timeout=self._patience_s)
+
+    def snapshot(self, label: Label) -> Adapter:
+        """The adapter as it is now, its weights fetched from the service."""
+        with told("saving a snapshot"):
+            path = self._client.save_weights_external(_name(label), _EXPORT_TTL_S).result(
+                timeout=self._patience_s
+            )
+        return Adapter(*download(self._service.rest, path.path, self._base_model))
+
+    @property
+    def _client(self) -> tinker.TrainingClient:
+        if self._made is None:
+            with told(f"making a LoRA on {self._base_model}"):
+                self._made = self._service.clients.create_lora_training_client(
+                    self._base_model, seed=self._seed, **self._lora._asdict()
+                ).result(timeout=self._patience_s)
+        return self._made
+
+    def _asked(self, doing: str, future: tinker.APIFuture[S], read: Callable[[S], T]) -> Pending[T]:
+        return _Asked(doing, future, read, self._patience_s)
+
+    def _exported(self, name: str, state: str) -> Weights | None:
+        """The weights as they are saved under `state`; None where the service gives none away."""
+        if not self._exports:
+            return None
+        try:
+            export = self._client.save_weights_external(name, _EXPORT_TTL_S)
+            path = export.result(timeout=self._patience_s).path
+        except (tinker.APIStatusError, tinker.RequestFailedError):
+            self._exports = False
+            # What the service did not take leaves a gap in the order of the client's requests, and
+            # it would wait for it. A new client at the same place has none.
+            self.load(state)
+            return None
+        return download(self._service.rest, path, self._base_model)
+
+
+def _name(label: Label) -> str:
+    return f"{label.name}-step-{label.step:06d}"

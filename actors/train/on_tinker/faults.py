@@ -1,0 +1,64 @@
+"""What went wrong on the service, as the two errors that end a job.
+
+A request that the service refuses (400, 401, 402, 403, 422, or failed by the user's fault) would be
+refused again: `UserError`. Everything else may pass, and the client that met it can no longer be
+used: `ServiceFailed`, after which a new client goes on from the last checkpoint.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import tinker
+from tinker.types import RequestErrorCategory
+
+from configs.errors import JobFailed, UserError
+
+_REFUSED = (400, 422)
+_MENDS = {
+    401: " Give a key of that service in TINKER_API_KEY.",
+    402: " Set up billing on the service.",
+    403: " TINKER_API_KEY belongs to an account that may not do this.",
+}
+# What the SDK raises for a future that is lost, and for a client that failed before.
+_BROKEN = (tinker.TinkerError, RuntimeError, ValueError, TimeoutError)
+
+
+class ServiceFailed(JobFailed):
+    """The service failed a request, or could not be reached."""
+
+
+class Refused(UserError):
+    """The service will not do what it was asked."""
+
+
+@contextmanager
+def told(doing: str, absent: str | None = None) -> Iterator[None]:
+    """Errors of the SDK within the block as errors of ours.
+
+    `doing` is the start of the message ("forward_backward"); `absent` says what a 404 means where
+    it is the user's fault.
+    """
+    try:
+        yield
+    except tinker.RequestFailedError as error:
+        is_users = error.category is RequestErrorCategory.User
+        raise (Refused if is_users else ServiceFailed)(_message(doing, error)) from None
+    except tinker.APIStatusError as error:
+        raise _of_status(doing, absent, error) from None
+    except _BROKEN as error:
+        raise ServiceFailed(_message(doing, error.__cause__ or error)) from None
+
+
+def _of_status(doing: str, absent: str | None, error: tinker.APIStatusError) -> Exception:
+    if error.status_code == 404 and absent is not None:
+        return UserError(f"{absent} The service said: {error.message}")
+    if error.status_code in _REFUSED:
+        return Refused(_message(doing, error))
+    if error.status_code in _MENDS:
+        return UserError(_message(doing, error) + _MENDS[error.status_code])
+    return ServiceFailed(_message(doing, error))
+
+
+def _message(doing: str, error: BaseException) -> str:
+    said = str(error) or type(error).__name__
+    return f"Tinker: {doing} failed: {said.rstrip('.')}."

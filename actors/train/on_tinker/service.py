@@ -1,0 +1,72 @@
+"""The SDK's clients of one process: made once, closed with the run.
+
+Key and address come from TINKER_API_KEY and TINKER_BASE_URL, which the SDK reads by itself; neither
+is written anywhere.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import httpx2
+import tinker
+
+from actors.train.on_tinker.faults import told
+from configs.errors import UserError, did_you_mean
+
+KEY, URL = "TINKER_API_KEY", "TINKER_BASE_URL"
+_REACH_S = 10.0  # the SDK itself would try for five minutes before it says a word
+_CLOSE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """The clients that make others, and the one that asks about what is stored."""
+
+    clients: tinker.ServiceClient
+    rest: tinker.RestClient
+
+    def check_model(self, name: str) -> None:
+        """UserError when the service has no such base model."""
+        with told("get_server_capabilities"):
+            answer = self.rest.get_server_capabilities().result()
+        known = [model.model_name for model in answer.supported_models if model.model_name]
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise UserError(f'base_model="{name}": no model of the service.{hint}')
+
+
+@contextmanager
+def open_service() -> Iterator[Service]:
+    """The service that the environment names, for the length of a block.
+
+    UserError when there is no key for it, or nobody answers.
+    """
+    if not tinker.auth.tinker_has_credentials():
+        raise UserError(
+            f"Tinker needs a key: put {KEY}=tml-... into the environment or .env (and {URL}=... "
+            "for a cluster of your own)."
+        )
+    _check_reachable(os.environ.get(URL))
+    with told("opening a session"):
+        service = Service(tinker.ServiceClient(), tinker.RestClient())
+    ended = "errored"
+    try:
+        yield service
+        ended = "success"
+    finally:
+        with suppress(Exception):  # whoever failed has said so; a session that stays open expires
+            service.clients.close(ended).result(timeout=_CLOSE_S)
+
+
+def _check_reachable(url: str | None) -> None:
+    if not url:
+        return
+    try:
+        httpx2.get(f"{url.rstrip('/')}/api/v1/healthz", timeout=_REACH_S)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise UserError(
+            f"{URL}={url}: nobody answers there ({error}). Start the cluster's front "
+            "(python -m jobs serve tinker=true), or mend the address."
+        ) from None

@@ -1,0 +1,65 @@
+"""A training run on the service, in this process: the same loop, which needs no Ray here.
+
+A client that met a failure cannot be used again, and neither can its session after a restart of
+the service: a new one goes on from the run's last whole checkpoint.
+"""
+
+from actors.lm.base import resolve_base_name
+from actors.train.checkpoint import SavedCheckpoint, saved_checkpoints
+from actors.train.metrics import OnStep, StepMetrics
+from actors.train.on_tinker.backend import TinkerBackend
+from actors.train.on_tinker.faults import ServiceFailed
+from actors.train.on_tinker.lora import service_lora
+from actors.train.on_tinker.service import open_service
+from actors.train.sft_loop import SftData
+from actors.train.sft_run import continue_sft
+from configs.errors import JobFailed
+from configs.sft import SftConfig
+
+
+def train_on_tinker(
+    config: SftConfig, data: SftData, *, run_id: str, folder: str, on_step: OnStep
+) -> list[SavedCheckpoint]:
+    """Train the adapter `run_id` to the end and return its checkpoints.
+
+    `on_step` is called for every step once, those of earlier attempts included. The arguments are
+    those of `actors.train.on_ray.trainer.train_sft`.
+    """
+    base_model = resolve_base_name(config.base_model)
+    lora = service_lora(config)
+    shown = _EachOnce(on_step)
+    for failures in range(config.max_failures + 1):
+        try:
+            with open_service() as service:
+                service.check_model(base_model)
+                continue_sft(
+                    TinkerBackend(service, base_model, lora, config.seed, config.hang_timeout_s),
+                    data,
+                    config,
+                    run_id=run_id,
+                    folder=folder,
+                    leads=True,
+                    on_step=shown,
+                    on_saved=lambda path, metrics: None,
+                )
+            return saved_checkpoints(folder)
+        except ServiceFailed as failure:
+            if failures == config.max_failures:
+                raise JobFailed(
+                    f"Training failed more than max_failures={config.max_failures} times; its "
+                    f"checkpoints are kept and the same command continues it. The last failure:\n"
+                    f"{failure}"
+                ) from None
+    raise AssertionError("the last attempt returns or raises")
+
+
+class _EachOnce:
+    """Steps that are done again after a failure are told once."""
+
+    def __init__(self, on_step: OnStep) -> None:
+        self._on_step, self._told = on_step, 0
+
+    def __call__(self, metrics: StepMetrics) -> None:
+        if metrics.step > self._told:
+            self._told = metrics.step
+            self._on_step(metrics)
