@@ -12,10 +12,12 @@ LOW_LEARNING_RATE = 1e-5
 
 
 class DataSource(Config):
-    """A file of rows, and how much of every batch comes from it."""
+    """A file of rows, and its part in an epoch."""
 
     file: str = option(..., "*.examples.yaml, or JSONL with messages or prompt and completion")
-    weight: float = option(1.0, "share of the rows trained on, beside the other files'", gt=0)
+    weight: float | None = option(
+        None, "share of an epoch's rows, beside the other files' (default: all rows of all)", gt=0
+    )
 
 
 class SftConfig(RunConfig):

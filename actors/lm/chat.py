@@ -8,10 +8,19 @@ gains when an assistant turn is added to the prompt for it is that turn's target
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
+import numpy as np
 from jinja2 import TemplateError
+from numpy.typing import ArrayLike, NDArray
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.messages import Message
+
+
+class Span(NamedTuple):
+    """Characters of a text, from `start` up to `end`."""
+
+    start: int
+    end: int
 
 
 class Rendered(NamedTuple):
@@ -21,9 +30,13 @@ class Rendered(NamedTuple):
     is_target: list[bool]  # [T], true on what the assistant said, its end-of-turn token included
 
 
+class RewrittenTurns(ValueError):
+    """The template shows a turn otherwise once others follow it, so its place is not fixed."""
+
+
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     """Token ids of the prompt that the assistant's next turn continues."""
-    text = _text(tokenizer, messages, generation_prompt=True)
+    text = conversation_text(tokenizer, messages, generation_prompt=True)
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
@@ -33,40 +46,25 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> R
     Raises ValueError when the template rewrites earlier turns (then no prefix of the text is a
     prefix of the conversation) or when there is nothing to learn.
     """
-    text = _text(tokenizer, messages, generation_prompt=False)
-    spans = [
-        _target_span(tokenizer, messages, i, text)
-        for i, message in enumerate(messages)
-        if message["role"] == "assistant"
-    ]
+    text = conversation_text(tokenizer, messages)
+    turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    spans = [answer_span(tokenizer, messages, i, text) for i in turns]
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    offsets: list[tuple[int, int]] = encoded["offset_mapping"]
-    is_target = [
-        end > start and any(s <= start and end <= e for s, e in spans) for start, end in offsets
-    ]
-    if not any(is_target):
+    is_target = np.zeros(len(encoded["input_ids"]), bool)
+    for span in spans:
+        is_target |= tokens_inside(encoded["offset_mapping"], span)
+    if not is_target.any():
         raise ValueError("no token of an assistant's turn to learn")
-    return Rendered(encoded["input_ids"], is_target)
+    return Rendered(encoded["input_ids"], is_target.tolist())
 
 
-def _target_span(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], i: int, text: str
-) -> tuple[int, int]:
-    """Characters of assistant turn i: from its prompt's end to its end-of-turn mark."""
-    before = _text(tokenizer, messages[:i], generation_prompt=True)
-    after = _text(tokenizer, messages[: i + 1], generation_prompt=False)
-    if not (text.startswith(after) and after.startswith(before)):
-        raise ValueError(
-            f"the chat template rewrites earlier turns, so turn {i + 1} has no fixed place; "
-            "split the conversation so that its last turn is the assistant's only one"
-        )
-    # ChatML-like templates put a newline after the end-of-turn mark; it is never sampled.
-    return len(before), len(after.rstrip("\n"))
-
-
-def _text(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, generation_prompt: bool
+def conversation_text(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Message],
+    *,
+    generation_prompt: bool = False,
 ) -> str:
+    """A conversation as the tokenizer's own template shows it; ValueError where it refuses."""
     turns = [dict(message) for message in messages]
     try:
         text = tokenizer.apply_chat_template(
@@ -77,3 +75,29 @@ def _text(
     except TemplateError as error:  # some templates refuse a system turn, or two turns in a row
         raise ValueError(f"the chat template refuses the conversation: {error}") from None
     return cast(str, text)
+
+
+def answer_span(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], i: int, text: str
+) -> Span:
+    """Where assistant turn i stands in the conversation's text, its end-of-turn mark included.
+
+    Raises RewrittenTurns where no prefix of the text is the turn's own prompt.
+    """
+    if i == 0:
+        raise ValueError("the assistant speaks first; begin with what it answers")
+    before = conversation_text(tokenizer, messages[:i], generation_prompt=True)
+    is_last = i == len(messages) - 1
+    after = text if is_last else conversation_text(tokenizer, messages[: i + 1])
+    if not (text.startswith(after) and after.startswith(before)):
+        raise RewrittenTurns(
+            f"the chat template rewrites earlier turns, so turn {i + 1} has no fixed place"
+        )
+    # ChatML-like templates put a newline after the end-of-turn mark; it is never sampled.
+    return Span(len(before), len(after.rstrip("\n")))
+
+
+def tokens_inside(offsets: ArrayLike, span: Span) -> NDArray[np.bool_]:
+    """[T], true where a token ([T, 2] characters) lies whole inside the span."""
+    starts, ends = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).T
+    return (starts >= span.start) & (ends <= span.end) & (ends > starts)

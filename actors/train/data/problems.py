@@ -1,4 +1,7 @@
-"""Everything that is wrong with a data file, told at once."""
+"""Everything that is wrong with a data set, told at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from configs.errors import UserError
 
@@ -11,9 +14,20 @@ class Problems:
     def __init__(self) -> None:
         self._lines: list[str] = []
 
+    def __len__(self) -> int:
+        return len(self._lines)
+
     def add(self, line: str) -> None:
         """Note a problem: `file:line: what is wrong; what mends it`."""
         self._lines.append(line)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """A UserError inside becomes one of the problems, and what comes after is gone on with."""
+        try:
+            yield
+        except UserError as error:
+            self.add(str(error))
 
     def check(self) -> None:
         """Raise UserError with the first problems and the number of the others."""
