@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from actors.lm.quantization import nf4
 from actors.lm.tiny import TINY, tiny_directory, tiny_name
 from configs.base import digest
 from configs.errors import UserError
@@ -54,9 +55,17 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_base(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> LoadedBase:
+def load_base(
+    name: str,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    quantization: Literal["none", "nf4"] = "none",
+) -> LoadedBase:
     """Load a base model in evaluation mode with frozen weights; builds `tiny` on first use."""
-    model = _from_pretrained(AutoModelForCausalLM, name, dtype=dtype, use_safetensors=True)
+    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
+    if quantization == "nf4":
+        options |= {"quantization_config": nf4(dtype, device), "device_map": {"": device}}
+    model = _from_pretrained(AutoModelForCausalLM, name, **options)
     model = model.to(device).eval().requires_grad_(False)
     return LoadedBase(resolve_base_name(name), model, load_tokenizer(name), model_digest(model))
 

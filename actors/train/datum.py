@@ -19,9 +19,10 @@ from configs.base import digest
 
 @dataclass(frozen=True)
 class Datum:
-    """One sequence of T tokens. Its arrays are Tinker's: `weights` for cross_entropy, `logprobs`
-    (the sampler's own, of the targets) and `advantages` for the losses of reinforcement learning.
+    """One sequence of T tokens, with Tinker's arrays.
 
+    Those are `weights` for cross_entropy, `logprobs` (the sampler's own, of the targets) and
+    `advantages` for the losses of reinforcement learning.
     A position whose weight, or advantage, is 0 teaches nothing.
     """
 
@@ -60,11 +61,20 @@ def normalised(batch: Sequence[Datum]) -> list[Datum]:
     The sum runs over the whole batch: how it is then split over ranks and micro-batches changes
     nothing.
     """
-    total = np.float32(sum(float(datum.weights.sum()) for datum in batch))
-    return [replace(datum, weights=datum.weights / total) for datum in batch]
+    weights = [_weights(datum) for datum in batch]
+    total = np.float32(sum(float(shares.sum()) for shares in weights))
+    # A batch that teaches nothing stays one of zeros.
+    return [
+        replace(datum, weights=shares / (total or np.float32(1)))
+        for datum, shares in zip(batch, weights, strict=True)
+    ]
 
 
 def data_digest(datums: Sequence[Datum]) -> str:
     """Hex SHA-256 of a data set's tokens and weights, in their order."""
-    rows: list[Any] = [[d.token_ids.tolist(), d.weights.tolist()] for d in datums]
+    rows: list[Any] = [[d.token_ids.tolist(), _weights(d).tolist()] for d in datums]
     return digest(rows)
+
+
+def _weights(datum: Datum) -> NDArray[np.float32]:
+    return np.ones(len(datum), np.float32) if datum.weights is None else datum.weights

@@ -7,8 +7,12 @@ the weights or the advantages. Names, signs and defaults are Tinker's.
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from actors.train.datum import Datum
 
 LossName = Literal["cross_entropy", "importance_sampling", "ppo", "cispo"]
 
@@ -19,6 +23,10 @@ class TokenInputs(NamedTuple):
     weights: Tensor | None = None  # [N]
     sampled_logprobs: Tensor | None = None  # [N], the sampler's own
     advantages: Tensor | None = None  # [N]
+
+    def part(self, places: slice) -> "TokenInputs":
+        """Those of some of the tokens."""
+        return TokenInputs(*(None if given is None else given[places] for given in self))
 
 
 class Ratios(NamedTuple):
@@ -65,6 +73,12 @@ LOSSES: dict[LossName, Loss] = {
     "ppo": ppo,
     "cispo": cispo,
 }
+
+
+def taught(datum: Datum, loss: LossName) -> NDArray[np.bool_]:
+    """[T], true where a position of a datum can change the loss."""
+    shares = datum.weights if loss == "cross_entropy" else datum.advantages
+    return np.ones(len(datum), bool) if shares is None else shares != 0
 
 
 def _ratio(logprobs: Tensor, given: TokenInputs) -> Tensor:

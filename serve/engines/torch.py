@@ -15,8 +15,8 @@ import torch
 
 from actors.lm.adapter import Adapter
 from actors.lm.base import LoadedBase, load_base
-from actors.lm.decode.dense import quicken
 from actors.lm.decode.stepper import Stepper
+from actors.lm.dense import quicken
 from actors.lm.engine import EngineStats, OnPiece
 from actors.lm.refusals import RefusedAdapter, UnknownAdapter
 from actors.lm.requests import BASE, Question, Sample, SampleRequest, Scores

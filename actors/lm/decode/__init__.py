@@ -6,5 +6,4 @@
 - `attention`: what the model's layers call during a step
 - `probe`: what a base must be for all this, found out before the first request
 - `packed`, `seats`, `stepper`: the loop's body
-- `dense`: quicker products on CPUs
 """

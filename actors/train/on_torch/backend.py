@@ -4,45 +4,71 @@ Knows no Ray. Each rank computes its share of the batch; gradients are added ove
 the optimiser step. Losses are sums, so the number of ranks changes nothing but rounding.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import peft
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
-from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from torch import nn
 from transformers import PreTrainedModel
 
-from actors.lm.adapter import Manifest, adapter_digest, read_adapter, write_adapter
-from actors.train.backend import AdamParams, Label
+from actors.lm.adapter import Adapter, read_adapter, write_adapter
+from actors.lm.dense import quicken
+from actors.train.backend import AdamParams, Done, Label, Passed, Stepped
 from actors.train.datum import Datum
+from actors.train.losses import LossName
 from actors.train.on_torch.flat import FlatParameters
-from actors.train.losses import LOSSES, LossName
-from actors.train.on_torch.microbatch import MicroBatch, collate, microbatches, shard
 from actors.train.on_torch.optimizer_state import read_optimizer, write_optimizer
+from actors.train.on_torch.passes import Passes
+from actors.train.on_torch.peft_files import adapter_of, take_weights
 from configs.errors import UserError
 
 
 class TorchBackend:
-    """Trains the LoRA of a peft model. The base stays in evaluation mode; LoRA dropout is on."""
+    """Trains one LoRA of a peft model. The base stays in evaluation mode; LoRA dropout is on."""
 
-    def __init__(self, model: peft.PeftModel, *, seed: int, micro_batch_tokens: int) -> None:
-        self._model, self._seed, self._micro_batch_tokens = model, seed, micro_batch_tokens
-        parallel = dist.is_available() and dist.is_initialized()
-        self.rank = dist.get_rank() if parallel else 0
-        self.world_size = dist.get_world_size() if parallel else 1
-        head = cast(PreTrainedModel, model.get_base_model()).get_output_embeddings()
-        if head is None:
-            raise TypeError(f"{type(model.get_base_model()).__name__} is no causal language model")
-        self._head = head
+    def __init__(
+        self,
+        model: peft.PeftModel,
+        *,
+        seed: int,
+        micro_batch_tokens: int,
+        adapter: str = "default",
+        reads_all: bool = False,
+        on_micro_batch: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare to train `adapter`, the model's active one.
+
+        Args:
+            model: the base with its LoRA, on the device that it trains on.
+            seed: of dropout.
+            micro_batch_tokens: tokens that go through the model at once.
+            adapter: its name in the model.
+            reads_all: log-probabilities are computed also where nothing is learnt.
+            on_micro_batch: called whenever one has been computed.
+        """
+        self._model, self._seed, self._name = model, seed, adapter
         model.eval()
-        for name, module in model.named_modules():
-            if "lora_dropout" in name:
-                module.train()
-        self._flat = FlatParameters((n, p) for n, p in model.named_parameters() if p.requires_grad)
+        quicken(model)
+        self._passes = Passes(
+            cast(PreTrainedModel, model.get_base_model()),
+            micro_batch_tokens=micro_batch_tokens,
+            reads_all=reads_all,
+            on_micro_batch=on_micro_batch,
+        )
+        self.rank, self.world_size = self._passes.rank, self._passes.world_size
+        self._dropouts = [
+            module
+            for name, module in model.named_modules()
+            if name.endswith(f"lora_dropout.{adapter}") and isinstance(module, nn.Dropout)
+        ]
+        self._flat = FlatParameters(
+            (name.replace(f".{adapter}.", ".default."), parameter)
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        )
         vector = self._flat.vector
         self._adam = torch.optim.AdamW([vector])
         # AdamW makes its state at the first step; made here, there is one to save and load at 0.
@@ -51,26 +77,31 @@ class TorchBackend:
             "exp_avg": torch.zeros_like(vector.data),
             "exp_avg_sq": torch.zeros_like(vector.data),
         }
-        self._passes = 0
+        self._passes_since_step = 0
 
-    def forward_backward(self, datums: Sequence[Datum], loss: LossName) -> float:
-        """Add the gradients of this rank's share of the batch; returns the whole batch's loss."""
-        device = self._flat.vector.device
-        torch.manual_seed(self._dropout_seed())
-        self._passes += 1
-        total = torch.zeros((), dtype=torch.float64, device=device)
-        mine = shard(datums, self.rank, self.world_size)
-        for rows in microbatches(mine, self._micro_batch_tokens):
-            batch = collate(rows, device)
-            value = LOSSES[loss](self._target_logprobs(batch), batch.weights)
-            value.backward()
-            total += value.detach()
-        if self.world_size > 1:
-            dist.all_reduce(total)
-        return float(total)
+    def forward(
+        self,
+        datums: Sequence[Datum],
+        loss: LossName,
+        loss_config: Mapping[str, float] | None = None,
+    ) -> Done[Passed]:
+        """The loss of a batch without dropout, nothing learnt from it."""
+        self._prepare(dropout=False)
+        return Done(self._passes.run(datums, loss, loss_config or {}, learn=False))
 
-    def optim_step(self, adam: AdamParams) -> float:
-        """One AdamW step on the gradients of all ranks; returns their norm before clipping."""
+    def forward_backward(
+        self,
+        datums: Sequence[Datum],
+        loss: LossName,
+        loss_config: Mapping[str, float] | None = None,
+    ) -> Done[Passed]:
+        """Add the gradients of this rank's share of the batch."""
+        self._prepare(dropout=True)
+        self._passes_since_step += 1
+        return Done(self._passes.run(datums, loss, loss_config or {}, learn=True))
+
+    def optim_step(self, adam: AdamParams) -> Done[Stepped]:
+        """One AdamW step on the gradients of all ranks."""
         if self.world_size > 1:
             dist.all_reduce(self._flat.grads)
         norm = self._flat.grads.norm()
@@ -83,74 +114,50 @@ class TorchBackend:
             weight_decay=adam.weight_decay,
         )
         self._adam.step()
-        self._flat.grads.zero_()
-        self._passes = 0
-        return float(norm)
+        self._clear()
+        return Done(Stepped(float(norm)))
 
-    def save(self, folder: str, label: Label) -> Manifest:
-        """Write the PEFT directory and the optimiser (rank 0); every rank gets the manifest."""
-        config, tensors = self._adapter()
-        manifest = Manifest(
-            name=label.name,
-            version=label.version,
-            step=label.step,
-            run=label.name,
-            base_model=config["base_model_name_or_path"],
-            digest=adapter_digest(config, tensors),
-        )
+    def save(self, folder: str, label: Label) -> str:
+        """Write the PEFT directory and the optimiser (rank 0); returns the folder."""
         if self.rank == 0:
+            adapter = adapter_of(self._model, self._name, label)
+            assert adapter.manifest is not None
             write_optimizer(folder, self._adam.state[self._flat.vector], self._flat.layout)
-            write_adapter(folder, config, tensors, manifest)
-        return manifest
+            write_adapter(folder, adapter.config, adapter.tensors, adapter.manifest)
+        return folder
 
-    def load(self, folder: str) -> None:
-        """Take weights and optimiser from a folder that `save` wrote for the same LoRA."""
-        config, _ = self._adapter()
-        adapter = read_adapter(folder)
-        if adapter.base_model != config["base_model_name_or_path"]:
+    def load(self, path: str, *, with_optimizer: bool = True) -> None:
+        """Take weights, and the optimiser, from a folder that `save` wrote for the same LoRA."""
+        adapter, base = read_adapter(path), self._model.peft_config[self._name]
+        if adapter.base_model != base.base_model_name_or_path:
             raise UserError(
-                f"{folder}: was trained on {adapter.base_model}, "
-                f"not on {config['base_model_name_or_path']}."
+                f"{path}: was trained on {adapter.base_model}, not on "
+                f"{base.base_model_name_or_path}."
             )
-        state = read_optimizer(folder, self._flat.layout)
-        set_peft_model_state_dict(self._model, adapter.tensors)
-        for name, tensor in self._adam.state[self._flat.vector].items():
-            tensor.copy_(state[name])
+        state = read_optimizer(path, self._flat.layout) if with_optimizer else {}
+        take_weights(self._model, self._name, adapter, path)
+        for name, tensor in state.items():
+            self._adam.state[self._flat.vector][name].copy_(tensor)
+        self._clear()
+
+    def snapshot(self, label: Label) -> Adapter:
+        """The adapter as it is now; later steps do not change it."""
+        return adapter_of(self._model, self._name, label)
+
+    def _prepare(self, *, dropout: bool) -> None:
+        if self._model.active_adapters != [self._name]:
+            self._model.set_adapter(self._name)
+        for module in self._dropouts:
+            module.train(dropout)
+        if dropout:
+            torch.manual_seed(self._dropout_seed())
+
+    def _clear(self) -> None:
         self._flat.grads.zero_()
-        self._passes = 0
-
-    def _adapter(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        config = self._model.peft_config["default"].to_dict() | {"inference_mode": True}
-        plain = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
-        # Otherwise peft asks the hub whether the base has other embeddings than this one.
-        tensors = get_peft_model_state_dict(self._model, save_embedding_layers=False)
-        return plain, {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-
-    def _target_logprobs(self, batch: MicroBatch) -> torch.Tensor:
-        """Log-probabilities of the targets [N]; logits exist at those positions only."""
-        with _only_positions(self._head, batch.is_target):
-            logits = self._model(
-                input_ids=batch.token_ids, attention_mask=batch.attention_mask, use_cache=False
-            ).logits
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return -F.cross_entropy(logits, batch.target_ids, reduction="none")
+        self._passes_since_step = 0
 
     def _dropout_seed(self) -> int:
         """Dropout is a function of where the run is, so that a resumed run needs no RNG state."""
         step = int(self._adam.state[self._flat.vector]["step"])
-        entropy = np.random.SeedSequence([self._seed, step, self._passes, self.rank])
+        entropy = np.random.SeedSequence([self._seed, step, self._passes_since_step, self.rank])
         return int(entropy.generate_state(1, np.uint64)[0])
-
-
-@contextmanager
-def _only_positions(head: torch.nn.Module, keep: torch.Tensor) -> Iterator[None]:
-    """While open, the head sees the hidden states [B, T, H] at `keep` [B, T] only, as [N, H].
-
-    Done before the head rather than after the model, so that whatever a model does to its logits
-    (soft caps, scales) still happens.
-    """
-    hook = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][keep],))
-    try:
-        yield
-    finally:
-        hook.remove()

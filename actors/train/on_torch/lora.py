@@ -10,21 +10,31 @@ from configs.errors import UserError, did_you_mean
 from configs.sections import LoraConfig
 
 
-def add_lora(base: LoadedBase, lora: LoraConfig, seed: int) -> peft.PeftModel:
+def add_lora(
+    base: LoadedBase, lora: LoraConfig, seed: int, name: str = "default"
+) -> peft.PeftModel:
     """Wrap the base (in place) with a fresh LoRA: B is 0, A is drawn from the seed."""
-    config = peft.LoraConfig(
+    config = peft_config(base, lora)
+    torch.manual_seed(seed)
+    model = peft.get_peft_model(base.model, config, name)
+    if not isinstance(model, peft.PeftModel):
+        raise TypeError(type(model))
+    # peft names the directory that the base was loaded from.
+    config.base_model_name_or_path = base.name
+    return model
+
+
+def peft_config(base: LoadedBase, lora: LoraConfig) -> peft.LoraConfig:
+    """A LoRA of this base as peft knows it; UserError for targets or layers it does not have."""
+    return peft.LoraConfig(
         task_type=peft.TaskType.CAUSAL_LM,
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]
         lora_dropout=lora.dropout,
+        use_rslora=lora.rslora,
         target_modules=resolve_targets(base.model, lora.targets),
+        layers_to_transform=resolve_layers(base.model, lora.layers),
     )
-    torch.manual_seed(seed)
-    model = peft.get_peft_model(base.model, config)
-    if not isinstance(model, peft.PeftModel):
-        raise TypeError(type(model))
-    model.peft_config["default"].base_model_name_or_path = base.name
-    return model
 
 
 def resolve_targets(model: PreTrainedModel, targets: str | list[str]) -> list[str]:
@@ -52,3 +62,15 @@ def resolve_targets(model: PreTrainedModel, targets: str | list[str]) -> list[st
             f"lora.targets: the linear layers of this model are {', '.join(sorted(leaves))}.{hints}"
         )
     return sorted(targets)
+
+
+def resolve_layers(model: PreTrainedModel, layers: list[int] | None) -> list[int] | None:
+    """Numbers of the layers to adapt, sorted, None for all; UserError when one is not there."""
+    if layers is None:
+        return None
+    count = model.config.get_text_config().num_hidden_layers
+    unknown = sorted({layer for layer in layers if not 0 <= layer < count})
+    if unknown or not layers:
+        named = f"; {', '.join(map(str, unknown))} is not among them" if unknown else ""
+        raise UserError(f"lora.layers: the layers of this model are 0 to {count - 1}{named}.")
+    return sorted(set(layers))

@@ -12,8 +12,8 @@ from transformers import LlamaForCausalLM
 
 from actors.lm.adapter import read_adapter
 from actors.lm.base import LoadedBase, load_base
-from actors.lm.decode.dense import quicken
 from actors.lm.decode.memory import CacheMemory
+from actors.lm.dense import quicken
 from actors.lm.refusals import BadRequest, BrokenAdapter
 from actors.lm.requests import SampleRequest
 

@@ -1,0 +1,38 @@
+"""Losses that a caller writes, on any backend, with exact gradients.
+
+The gradient of L(logprobs) with respect to the weights is that of the sum of c * logprob with
+c = dL/dlogprob held fixed. So one pass finds the log-probabilities, the caller's function is
+differentiated here, and a second pass learns from cross-entropy with the weights -c. Tinker's SDK
+does the same. It is exact where both passes see the same model: without LoRA dropout.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from actors.train.backend import Done, Passed, TrainingBackend
+from actors.train.datum import Datum
+
+# (datums, log-probabilities [T] of each one's targets, all positions) -> (a scalar, metrics)
+CustomLoss = Callable[[Sequence[Datum], list[Tensor]], tuple[Tensor, dict[str, float]]]
+
+
+def forward_backward_custom(
+    backend: TrainingBackend, datums: Sequence[Datum], custom_loss: CustomLoss
+) -> Done[Passed]:
+    """Add the gradients of a custom loss of a batch; ValueError when it is no scalar of them."""
+    everywhere = [replace(datum, weights=np.ones(len(datum), np.float32)) for datum in datums]
+    passed = backend.forward(everywhere, "cross_entropy").result()
+    logprobs = [torch.tensor(values, requires_grad=True) for values in passed.logprobs]
+    loss, metrics = custom_loss(datums, logprobs)
+    if loss.shape or not loss.requires_grad:
+        raise ValueError("a custom loss must be a scalar computed from the log-probabilities")
+    slopes = torch.autograd.grad(loss, logprobs, allow_unused=True, materialize_grads=True)
+    surrogate = [
+        replace(datum, weights=-slope.numpy()) for datum, slope in zip(datums, slopes, strict=True)
+    ]
+    backend.forward_backward(surrogate, "cross_entropy").result()
+    return Done(Passed(loss.item(), passed.logprobs, metrics))
