@@ -31,7 +31,7 @@ class _DenseLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:  # torch's name for it
         """[..., in] -> [..., out]."""
-        if input.numel() < _FEW_TOKENS * self.in_features:
+        if self.weight.requires_grad or input.numel() < _FEW_TOKENS * self.in_features:
             return super().forward(input)
         if torch.is_grad_enabled() and input.requires_grad:
             return _FrozenProduct.apply(input, self.weight, self.bias)

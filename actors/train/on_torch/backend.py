@@ -15,7 +15,6 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from actors.lm.adapter import Adapter, read_adapter, write_adapter
-from actors.lm.dense import quicken
 from actors.train.backend import AdamParams, Done, Label, Passed, Stepped
 from actors.train.datum import Datum
 from actors.train.losses import LossName
@@ -51,7 +50,6 @@ class TorchBackend:
         """
         self._model, self._seed, self._name = model, seed, adapter
         model.eval()
-        quicken(model)
         self._passes = Passes(
             cast(PreTrainedModel, model.get_base_model()),
             micro_batch_tokens=micro_batch_tokens,

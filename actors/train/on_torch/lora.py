@@ -6,6 +6,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from actors.lm.base import LoadedBase
+from actors.lm.dense import quicken
 from configs.errors import UserError, did_you_mean
 from configs.sections import LoraConfig
 
@@ -15,6 +16,7 @@ def add_lora(
 ) -> peft.PeftModel:
     """Wrap the base (in place) with a fresh LoRA: B is 0, A is drawn from the seed."""
     config = peft_config(base, lora)
+    quicken(base.model)
     torch.manual_seed(seed)
     model = peft.get_peft_model(base.model, config, name)
     if not isinstance(model, peft.PeftModel):
@@ -40,10 +42,12 @@ def peft_config(base: LoadedBase, lora: LoraConfig) -> peft.LoraConfig:
 def resolve_targets(model: PreTrainedModel, targets: str | list[str]) -> list[str]:
     """Module names to adapt, sorted; UserError when one of them is no linear layer's."""
     head = model.get_output_embeddings()
+    head = getattr(head, "base_layer", head)
+    # peft puts a layer that another adapter changes into one of its own, as `base_layer`.
     linear = {
-        name: module
+        name.removesuffix(".base_layer"): module
         for name, module in model.named_modules()
-        if isinstance(module, (torch.nn.Linear, Conv1D))
+        if isinstance(module, (torch.nn.Linear, Conv1D)) and ".lora_" not in name
     }
     leaves = {name.rpartition(".")[2] for name, module in linear.items() if module is not head}
     if isinstance(targets, str):

@@ -52,4 +52,7 @@ class SharedBase:
     def drop(self, backend: TorchBackend) -> None:
         """Forget an adapter; its backend cannot be used any more."""
         assert self._model is not None
-        self._model.delete_adapter(self._of_backend.pop(backend))
+        name = self._of_backend.pop(backend)
+        if others := list(self._of_backend.values()):
+            self._model.set_adapter(others[0])  # peft warns when the active one goes
+        self._model.delete_adapter(name)
