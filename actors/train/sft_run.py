@@ -12,7 +12,6 @@ from actors.train.backend import Label, TrainingBackend
 from actors.train.checkpoint import (
     Cursor,
     checkpoint_path,
-    latest_checkpoint,
     prune,
     read_cursor,
     write_cursor,
@@ -20,6 +19,7 @@ from actors.train.checkpoint import (
 from actors.train.datum import data_digest
 from actors.train.metrics import OnStep, StepMetrics
 from actors.train.sft_loop import SftData, sft, sft_schedule
+from actors.train.standby import drop_standby, latest_state, standby_path
 from configs.errors import JobFailed, UserError
 from configs.sft import SftConfig
 
@@ -38,34 +38,46 @@ def continue_sft(
     leads: bool,
     on_step: OnStep,
     on_saved: OnSaved,
+    leaving: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train a fresh backend to the end of the run in `folder`.
 
     `leads` is true on the one rank that writes. `on_step` gets the steps of earlier attempts
-    first; `on_saved` gets each checkpoint's path, on every rank, when it is whole.
+    first; `on_saved` gets each checkpoint's path, on every rank, when it is whole. `leaving` is
+    asked after every step, with one answer on all ranks: whether to keep the state at once,
+    because a machine is about to be taken away.
     """
     schedule = sft_schedule(config, len(data.train))
     digest = data_digest(data.train)
     history = _resume(backend, folder, digest)
 
-    def keep(done: list[StepMetrics]) -> None:
+    def write(path: str, done: list[StepMetrics]) -> None:
         step = done[-1].step
-        path = checkpoint_path(folder, step)
         with _told_when_full(path):
             if leads:
                 write_cursor(path, Cursor(done, digest))
             backend.save(path, Label(run_id, schedule.version(step), step))
+
+    def keep(done: list[StepMetrics]) -> None:
+        path = checkpoint_path(folder, done[-1].step)
+        write(path, done)
         on_saved(path, done[-1])
         if leads:
             prune(folder, config.keep_last)
+            drop_standby(folder)
+
+    def stepped(metrics: StepMetrics) -> None:
+        on_step(metrics)
+        if leaving():
+            write(standby_path(folder, metrics.step), history)
 
     for metrics in history:
         on_step(metrics)
-    sft(backend, data, config, history, on_step=on_step, keep=keep)
+    sft(backend, data, config, history, on_step=stepped, keep=keep)
 
 
 def _resume(backend: TrainingBackend, folder: str, digest: str) -> list[StepMetrics]:
-    path = latest_checkpoint(folder)
+    path = latest_state(folder)
     if path is None:
         return []
     cursor = read_cursor(path)

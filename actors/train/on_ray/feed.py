@@ -1,55 +1,103 @@
 """What the workers tell the driver while they train: a small Ray actor in between.
 
-Workers print nothing; the driver asks the feed for new steps and shows them as it likes.
+Workers print nothing; the driver asks the feed for news and shows them as it likes.
 """
 
 import threading
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.train.metrics import StepMetrics
+from actors.train.metrics import OnStep, StepMetrics
+from configs.errors import JobFailed, UserError
 
-_POLL_S = 0.25
+_POLL_S = _SEND_S = 0.25
+
+
+class News(NamedTuple):
+    """What came in since the driver asked last."""
+
+    steps: list[StepMetrics]
+    failures: list[str]
 
 
 class Feed:
-    """Steps in the order they were done, and the input error that ended the run."""
+    """Steps in the order they were done, failed workers, and how the run ended."""
 
     def __init__(self) -> None:
         self._steps: list[StepMetrics] = []
-        self._fault: str | None = None
+        self._failures: list[str] = []
+        self._fault: UserError | JobFailed | None = None
 
-    def push(self, metrics: StepMetrics) -> None:
-        """Add a step; one that was done before (and is done again after a failure) is left out."""
-        if metrics.step == len(self._steps) + 1:
-            self._steps.append(metrics)
+    def push(self, steps: Sequence[StepMetrics]) -> None:
+        """Add steps; those that are done again after a failure are left out."""
+        self._steps += [metrics for metrics in steps if metrics.step > len(self._steps)]
 
-    def since(self, step: int) -> list[StepMetrics]:
-        """The steps after `step`."""
-        return self._steps[step:]
+    def failed(self, message: str) -> None:
+        """A worker failed; training goes on if it may."""
+        if message not in self._failures:  # Ray tells of a dead worker as often as it looks
+            self._failures.append(message)
 
-    def give_up(self, message: str) -> None:
-        """A worker met an error of the user's: trying again cannot help."""
-        self._fault = self._fault or message
+    def news(self, steps: int, failures: int) -> News:
+        """What came in after so many steps and failures."""
+        return News(self._steps[steps:], self._failures[failures:])
 
-    def fault(self) -> str | None:
-        """The message of `give_up`."""
+    def give_up(self, fault: UserError | JobFailed) -> None:
+        """A worker met an error that trying again cannot mend."""
+        self._fault = self._fault or fault
+
+    def fault(self) -> UserError | JobFailed | None:
+        """The error of `give_up`."""
         return self._fault
 
 
 def start_feed() -> Any:
-    """A new feed; it ends with the driver."""
-    return ray.remote(num_cpus=0)(Feed).remote()
+    """A new feed, on this node: it ends with the driver, and with no other node."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(Feed).options(num_cpus=0, scheduling_strategy=here).remote()
+
+
+class Sender:
+    """Sends the steps of one worker, several in a message when they come fast.
+
+    A message a step would cost a small model percents of its time.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[list[StepMetrics]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._send, self._clock = send, clock
+        self._waiting: list[StepMetrics] = []
+        self._sent_s = float("-inf")
+
+    def add(self, metrics: StepMetrics) -> None:
+        """Send a step now, or with those after it."""
+        self._waiting.append(metrics)
+        if self._clock() - self._sent_s >= _SEND_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits."""
+        if self._waiting:
+            self._send(self._waiting)
+            self._waiting, self._sent_s = [], self._clock()
 
 
 class Follower:
-    """Calls `on_step` for every step of a feed, from a thread, while open; none is missed."""
+    """Calls back for all news of a feed, from a thread, while open; none is missed.
 
-    def __init__(self, feed: Any, on_step: Callable[[StepMetrics], None]) -> None:
-        self._feed, self._on_step = feed, on_step
-        self._seen = 0
+    An error of a callback is raised where the block ends.
+    """
+
+    def __init__(self, feed: Any, on_step: OnStep, on_failure: Callable[[str], None]) -> None:
+        self._feed, self._on_step, self._on_failure = feed, on_step, on_failure
+        self._steps = self._failures = 0
+        self._error: Exception | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="training-feed", daemon=True)
 
@@ -57,16 +105,26 @@ class Follower:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._closing.set()
         self._thread.join()
-        self._catch_up()
+        if self._error is None:
+            self._catch_up()
+        elif kind is None:
+            raise self._error
 
     def _run(self) -> None:
-        while not self._closing.wait(_POLL_S):
-            self._catch_up()
+        try:
+            while not self._closing.wait(_POLL_S):
+                self._catch_up()
+        except Exception as error:
+            self._error = error
 
     def _catch_up(self) -> None:
-        for metrics in ray.get(self._feed.since.remote(self._seen)):
+        news: News = ray.get(self._feed.news.remote(self._steps, self._failures))
+        for metrics in news.steps:
+            self._steps += 1
             self._on_step(metrics)
-            self._seen = metrics.step
+        for message in news.failures:
+            self._failures += 1
+            self._on_failure(message)

@@ -1,12 +1,16 @@
-"""A training run on Ray Train: workers, restarts after failures, progress for the driver.
+"""A training run on Ray Train, from the driver: workers, restarts after failures, news of them.
 
 The run's folder is the truth about what was done: a worker that starts, for the first time or
 again, goes on from the last whole checkpoint there. Ray is told of each checkpoint, but its own
 notes (which a kill can tear) are not relied on and do not stay.
 """
 
+import contextlib
+import logging
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import fsspec
@@ -17,26 +21,26 @@ import ray.train.torch
 import ray.train.v2.api.config as train_v2
 from fsspec.implementations.local import LocalFileSystem
 from ray.train.v2.torch.torch_trainer import TorchTrainer
-from transformers.utils import logging as transformers_logging
 
 from actors.lm.base import load_skeleton
 from actors.train.checkpoint import CHECKPOINTS, SavedCheckpoint, saved_checkpoints
-from actors.train.datum import Datum
+from actors.train.metrics import OnStep
+from actors.train.on_ray.failures import TellFailures, told
 from actors.train.on_ray.feed import Follower, start_feed
+from actors.train.on_ray.worker import Assignment, work
 from actors.train.on_torch.lora import resolve_targets
-from actors.train.metrics import OnStep, StepMetrics
-from actors.train.sft_loop import sft_schedule
-from actors.train.on_torch.process import run_sft, share_threads
-from configs.errors import JobFailed, UserError
+from actors.train.sft_loop import SftData
+from configs.errors import UserError
 from configs.sft import SftConfig
 
-# Ray Train looks at its workers every 2 s, and a fit waits for several such looks.
-_POLL_S = "0.2"
+_log = logging.getLogger(__name__)
+
 _RAY_NOTES = (".validate_storage_marker", "checkpoint_manager_snapshot.json")
+_COLLECTIVE_TIMEOUT_S = 1800  # torch's own
 
 
 def train_sft(
-    config: SftConfig, datums: Sequence[Datum], *, run_id: str, folder: str, on_step: OnStep
+    config: SftConfig, data: SftData, *, run_id: str, folder: str, on_step: OnStep
 ) -> list[SavedCheckpoint]:
     """Train the adapter `run_id` to the end and return its checkpoints.
 
@@ -45,31 +49,29 @@ def train_sft(
     """
     resolve_targets(load_skeleton(config.base_model), config.lora.targets)
     feed = start_feed()
-    arguments = {
-        "config": config,
-        "datums": ray.put(list(datums)),
-        "run_id": run_id,
-        "folder": folder,
-        "feed": feed,
-    }
-    trainer = _trainer(config, folder, arguments)
+    assignment = Assignment(config, ray.put(data), run_id, folder, feed)
+    trainer = _trainer(config, folder, assignment)
     _forget_ray_notes(folder)
     try:
-        with Follower(feed, on_step):
+        with _environment(_ray_settings(config)), Follower(feed, on_step, _log.warning):
             trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        _raise_fault(feed)
-        raise JobFailed(
-            f"Training failed more than max_failures={config.max_failures} times; its checkpoints "
-            f"are kept and the same command continues it. The last failure:\n{error}"
-        ) from None
+        if fault := ray.get(feed.fault.remote()):
+            raise fault
+    except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
+        raise told(error, feed, config.max_failures) from None
     finally:
         _forget_ray_notes(folder)
-    _raise_fault(feed)
-    saved = saved_checkpoints(folder)
-    if not saved or saved[-1].step < sft_schedule(config, len(datums)).total_steps:
-        raise JobFailed("Training was interrupted; the same command continues it.")
-    return saved
+    return saved_checkpoints(folder)
+
+
+def on_gpus(least: int, gpus: int) -> bool:
+    """Whether workers get a GPU each; a cluster with GPUs, but fewer than `least`, is refused."""
+    if 0 < gpus < least:
+        raise UserError(
+            f"num_workers={least}, but the cluster has {gpus} GPUs and every worker takes "
+            f"one; give num_workers={gpus} or less."
+        )
+    return gpus > 0
 
 
 class _Trainer(TorchTrainer):
@@ -82,77 +84,54 @@ class _Trainer(TorchTrainer):
         pass
 
 
-def worker(arguments: dict[str, Any]) -> None:
-    """What each worker runs; nothing after an error of the user's in an earlier attempt."""
-    feed = arguments["feed"]
-    if ray.get(feed.fault.remote()) is not None:
-        return
-    transformers_logging.disable_progress_bar()
-    context = ray.train.get_context()
-    share_threads(context.get_local_world_size())
-    leads = context.get_world_rank() == 0
-
-    def on_step(metrics: StepMetrics) -> None:
-        if leads:
-            feed.push.remote(metrics)
-
-    try:
-        run_sft(
-            arguments["config"],
-            ray.get(arguments["datums"]),
-            run_id=arguments["run_id"],
-            folder=arguments["folder"],
-            device=ray.train.torch.get_device(),
-            on_step=on_step,
-            on_saved=_report,
-        )
-    except UserError as error:
-        ray.get(feed.give_up.remote(str(error)))
-        raise
-    if leads:
-        ray.get(feed.fault.remote())  # calls arrive in order: now every step has been pushed
-
-
-def on_gpus(num_workers: int, gpus: int) -> bool:
-    """Whether the workers get a GPU each; a cluster that has GPUs, but too few, is refused."""
-    if 0 < gpus < num_workers:
-        raise UserError(
-            f"num_workers={num_workers}, but the cluster has {gpus} GPUs and every worker takes "
-            f"one; give num_workers={gpus} or less."
-        )
-    return gpus > 0
-
-
-def _report(path: str, metrics: StepMetrics) -> None:
-    """Tell Ray Train of a checkpoint that already stands where it belongs; a barrier."""
-    storage = ray.train.get_context().get_storage()
-    _, stripped = fsspec.core.url_to_fs(path)
-    ray.train.report(
-        {"step": metrics.step, "loss": metrics.loss},
-        checkpoint=ray.train.Checkpoint(stripped, filesystem=storage.storage_filesystem),
-        checkpoint_upload_mode=ray.train.CheckpointUploadMode.NO_UPLOAD,
-    )
-
-
-def _trainer(config: SftConfig, folder: str, arguments: dict[str, Any]) -> _Trainer:
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", _POLL_S)
+def _trainer(config: SftConfig, folder: str, assignment: Assignment) -> _Trainer:
     fs, root = fsspec.core.url_to_fs(folder)
     remote = None if isinstance(fs, LocalFileSystem) else _arrow(fs)
+    least, _ = config.worker_range
     return _Trainer(
-        worker,
-        train_loop_config=arguments,
+        partial(work, assignment),
+        torch_config=ray.train.torch.TorchConfig(
+            # The watchdog comes first: it can say where a hang was.
+            timeout_s=max(_COLLECTIVE_TIMEOUT_S, math.ceil(2 * config.hang_timeout_s))
+        ),
         scaling_config=train_v2.ScalingConfig(
             num_workers=config.num_workers,
-            use_gpu=on_gpus(config.num_workers, int(ray.cluster_resources().get("GPU", 0))),
+            use_gpu=on_gpus(least, int(ray.cluster_resources().get("GPU", 0))),
         ),
         run_config=train_v2.RunConfig(
             name=CHECKPOINTS,
             storage_path=root,
             storage_filesystem=remote,
             failure_config=train_v2.FailureConfig(max_failures=config.max_failures),
+            callbacks=[TellFailures(assignment.feed)],
             logging_config=train_v2.LoggingConfig(log_level="WARNING"),
         ),
     )
+
+
+def _ray_settings(config: SftConfig) -> dict[str, str]:
+    settings = {
+        # Ray Train looks at its workers every 2 s, and a fit waits for several such looks.
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+        # A process that is stopped cannot end itself; Ray ends one that does not answer.
+        "RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S": str(config.hang_timeout_s),
+    }
+    if not isinstance(config.num_workers, int):
+        # Ray counts a node that left for up to 20 s; then fewer workers are to be tried at once.
+        settings["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "20"
+    return settings
+
+
+@contextlib.contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """What Ray Train reads from the driver's environment only; what a user set there stays."""
+    ours = {name: value for name, value in settings.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            del os.environ[name]
 
 
 def _arrow(fs: fsspec.AbstractFileSystem) -> pyarrow.fs.FileSystem:
@@ -165,9 +144,3 @@ def _forget_ray_notes(folder: str) -> None:
         path = f"{root}/{CHECKPOINTS}/{name}"
         if fs.exists(path):
             fs.rm_file(path)
-
-
-def _raise_fault(feed: Any) -> None:
-    message = ray.get(feed.fault.remote())
-    if message is not None:
-        raise UserError(message)

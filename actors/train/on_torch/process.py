@@ -5,61 +5,47 @@ of one rank.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 
-from actors.lm.base import load_base
-from actors.train.backend import Label
-from actors.train.checkpoint import (
-    Cursor,
-    checkpoint_path,
-    latest_checkpoint,
-    read_cursor,
-    write_cursor,
-)
-from actors.train.datum import Datum, data_digest
-from actors.train.on_torch.lora import add_lora
-from actors.train.metrics import OnStep, StepMetrics
-from actors.train.sft_loop import sft, sft_schedule
-from actors.train.on_torch.backend import TorchBackend
-from configs.errors import UserError
+from actors.train.metrics import OnStep
+from actors.train.on_torch.start import start_backend
+from actors.train.sft_loop import SftData
+from actors.train.sft_run import OnSaved, continue_sft
 from configs.sft import SftConfig
 
 
 def run_sft(
     config: SftConfig,
-    datums: Sequence[Datum],
+    data: SftData,
     *,
     run_id: str,
     folder: str,
     device: torch.device,
     on_step: OnStep,
-    on_saved: Callable[[str, StepMetrics], None],
+    on_saved: OnSaved,
+    on_micro_batch: Callable[[], None] = lambda: None,
+    leaving: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train to the end from the run's last checkpoint, on this rank's share.
 
     `on_step` gets the steps of earlier attempts first. `on_saved` gets each checkpoint's path
-    on every rank.
+    on every rank. `on_micro_batch` is called whenever one has been computed. `leaving` is asked
+    after every step, with one answer on all ranks: whether a machine is about to be taken away.
     """
-    base = load_base(config.base_model, getattr(torch, config.dtype), str(device))
-    model = add_lora(base, config.lora, config.seed)
-    backend = TorchBackend(model, seed=config.seed, micro_batch_tokens=config.micro_batch_tokens)
-    versions = sft_schedule(config, len(datums)).save_points()
-    digest = data_digest(datums)
-    history = _resume(backend, folder, digest)
-
-    def keep(done: list[StepMetrics]) -> None:
-        step = done[-1].step
-        path = checkpoint_path(folder, step)
-        if backend.rank == 0:
-            write_cursor(path, Cursor(done, digest))
-        backend.save(path, Label(run_id, versions.index(step) + 1, step))
-        on_saved(path, done[-1])
-
-    for metrics in history:
-        on_step(metrics)
-    sft(backend, datums, config, history, on_step=on_step, keep=keep)
+    backend = start_backend(config, device, on_micro_batch)
+    continue_sft(
+        backend,
+        data,
+        config,
+        run_id=run_id,
+        folder=folder,
+        leads=backend.rank == 0,
+        on_step=on_step,
+        on_saved=on_saved,
+        leaving=leaving,
+    )
 
 
 def share_threads(processes: int) -> None:
@@ -70,17 +56,3 @@ def share_threads(processes: int) -> None:
     """
     cores = len(os.sched_getaffinity(0)) - 1
     torch.set_num_threads(max(1, cores // processes))
-
-
-def _resume(backend: TorchBackend, folder: str, digest: str) -> list[StepMetrics]:
-    path = latest_checkpoint(folder)
-    if path is None:
-        return []
-    cursor = read_cursor(path)
-    if cursor.data_digest != digest:
-        raise UserError(
-            f"{path}: was trained on other data than this run is given (the file, max_tokens or "
-            "the chat template changed); use another run_id."
-        )
-    backend.load(path)
-    return cursor.history

@@ -1,0 +1,112 @@
+"""What each worker of a training run does: the run's own loop, inside Ray Train.
+
+Ray is told of checkpoints and asked whether a node is about to be taken away; the driver is told
+of steps through the feed. A worker that hangs ends itself, so that Ray sees it fail.
+"""
+
+import contextlib
+import os
+from functools import partial
+from typing import Any, NamedTuple
+
+import fsspec
+import ray
+import ray.train
+import ray.train.torch
+from transformers.utils import logging as transformers_logging
+
+from actors.train.metrics import StepMetrics
+from actors.train.on_ray.feed import Sender
+from actors.train.on_ray.gauges import show_step
+from actors.train.on_ray.watchdog import Watchdog
+from actors.train.on_torch.process import run_sft, share_threads
+from configs.errors import JobFailed, UserError
+from configs.sft import SftConfig
+
+_LAST_WORD_S = 10.0
+
+
+class Assignment(NamedTuple):
+    """What a worker is given."""
+
+    config: SftConfig
+    data: Any  # of SftData: a reference, so that each node gets the rows once
+    run_id: str
+    folder: str
+    feed: Any  # a Feed
+
+
+def work(assignment: Assignment) -> None:
+    """Train this worker's share to the end; nothing after an error that no retry mends."""
+    config, feed = assignment.config, assignment.feed
+    if ray.get(feed.fault.remote()) is not None:
+        return
+    transformers_logging.disable_progress_bar()
+    context = ray.train.get_context()
+    share_threads(context.get_local_world_size())
+    leads = context.get_world_rank() == 0
+    sender = Sender(feed.push.remote)
+    notices = Notices()
+    watchdog = Watchdog(config.hang_timeout_s, on_hang=partial(_end, feed))
+
+    def on_step(metrics: StepMetrics) -> None:
+        watchdog.tick(metrics.step)
+        if leads:
+            sender.add(metrics)
+            show_step(assignment.run_id, metrics)
+
+    def on_saved(path: str, metrics: StepMetrics) -> None:
+        sender.flush()
+        _report(path, metrics)
+        watchdog.tick()
+
+    try:
+        with watchdog:
+            run_sft(
+                config,
+                ray.get(assignment.data),
+                run_id=assignment.run_id,
+                folder=assignment.folder,
+                device=ray.train.torch.get_device(),
+                on_step=on_step,
+                on_saved=on_saved,
+                on_micro_batch=watchdog.tick,
+                leaving=notices.is_new,
+            )
+    except (UserError, JobFailed) as error:
+        ray.get(feed.give_up.remote(error))
+        raise
+    sender.flush()
+    ray.get(feed.fault.remote())  # calls arrive in order: now every step is there
+
+
+class Notices:
+    """Ray's word that a node with one of the workers will be taken away."""
+
+    def __init__(self) -> None:
+        self._known: ray.train.PreemptionInfo | None = None
+
+    def is_new(self) -> bool:
+        """Whether there is a notice not seen before; every rank has to ask, all get one answer."""
+        heard = ray.train.get_preemption_info()
+        new = heard is not None and heard != self._known
+        self._known = heard
+        return new
+
+
+def _report(path: str, metrics: StepMetrics) -> None:
+    """Tell Ray Train of a checkpoint that already stands where it belongs; a barrier."""
+    storage = ray.train.get_context().get_storage()
+    _, stripped = fsspec.core.url_to_fs(path)
+    ray.train.report(
+        metrics.fields(),
+        checkpoint=ray.train.Checkpoint(stripped, filesystem=storage.storage_filesystem),
+        checkpoint_upload_mode=ray.train.CheckpointUploadMode.NO_UPLOAD,
+    )
+
+
+def _end(feed: Any, message: str) -> None:
+    """End this process at once: its threads may be stuck where no exception reaches them."""
+    with contextlib.suppress(ray.exceptions.RayError):  # told or not, it must end
+        ray.get(feed.failed.remote(message), timeout=_LAST_WORD_S)
+    os._exit(1)
