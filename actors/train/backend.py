@@ -79,7 +79,12 @@ class Done(Generic[T]):
 class TrainingBackend(Protocol):
     """What a training loop runs on: one adapter of one base, and its optimiser."""
 
-    def forward(self, datums: Sequence[Datum], loss: LossName) -> Pending[Passed]:
+    def forward(
+        self,
+        datums: Sequence[Datum],
+        loss: LossName,
+        loss_config: Mapping[str, float] | None = None,
+    ) -> Pending[Passed]:
         """The loss of a batch without dropout, nothing learnt from it."""
         ...
 
