@@ -64,6 +64,7 @@ class Asked:
             top_logprobs=likeliest,
             prompt_logprobs=likeliest if tells_prompt else None,
             json_schema=call.json_schema,
+            end_ids=call.end_ids,
         )
 
     def _prompt_text(self, prompt: list[int]) -> str | None:

@@ -30,6 +30,7 @@ class Call:
     logprobs: int | None = None  # likeliest tokens at each place; None: no log-probabilities
     echo: bool = False  # the prompt is part of the answer, with its log-probabilities
     json_schema: str | None = None
+    end_ids: frozenset[int] | None = None  # tokens that end a completion; None: the model's own
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ class SampleRequest:
     top_logprobs: int = 0  # likeliest tokens told at each sampled place
     prompt_logprobs: int | None = None  # the same at each place of the prompt; None: not asked
     json_schema: str | None = None  # the text is held to this JSON schema (JSON text)
+    end_ids: frozenset[int] | None = None  # tokens that end the text; None: the model's own
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,11 @@ def limits_of(base: LoadedBase) -> Limits:
     )
 
 
+def ends_of(request: SampleRequest, limits: Limits) -> frozenset[int]:
+    """The tokens that end a request's text."""
+    return limits.end_ids if request.end_ids is None else request.end_ids
+
+
 def check_tokens(ids: Sequence[int], extra_tokens: int, limits: Limits) -> None:
     """BadRequest unless the ids exist and they fit the context with `extra_tokens` more."""
     if not ids:
@@ -39,7 +44,7 @@ def check_tokens(ids: Sequence[int], extra_tokens: int, limits: Limits) -> None:
 
 def check_request(request: SampleRequest, limits: Limits) -> None:
     """BadRequest unless every field is in its range; a schema is looked at when it is compiled."""
-    _check_sampling(request)
+    _check_sampling(request, limits)
     _check_bias(request, limits)
     for field, count in (
         ("top_logprobs", request.top_logprobs),
@@ -50,7 +55,7 @@ def check_request(request: SampleRequest, limits: Limits) -> None:
     check_tokens(request.prompt_ids, request.max_tokens, limits)
 
 
-def _check_sampling(request: SampleRequest) -> None:
+def _check_sampling(request: SampleRequest, limits: Limits) -> None:
     least = 1 if request.prompt_logprobs is None else 0
     if request.max_tokens < least:
         raise BadRequest(f"max_tokens={request.max_tokens} must be at least {least}", "max_tokens")
@@ -66,6 +71,12 @@ def _check_sampling(request: SampleRequest) -> None:
         raise BadRequest("a stop string is empty", "stop")
     if len(request.stop) > _MOST_STOPS:
         raise BadRequest(f"{len(request.stop)} stop strings; at most {_MOST_STOPS}", "stop")
+    ends = request.end_ids or frozenset()
+    if len(ends) > _MOST_STOPS or not all(0 <= token < limits.vocabulary for token in ends):
+        raise BadRequest(
+            f"tokens that end the text: at most {_MOST_STOPS}, in 0..{limits.vocabulary - 1}",
+            "stop",
+        )
 
 
 def _check_bias(request: SampleRequest, limits: Limits) -> None:

@@ -15,7 +15,7 @@ from actors.lm.engine import Limits
 from actors.lm.refusals import BadRequest, BrokenAdapter
 from actors.lm.requests import Piece, Sample, SampleRequest, TokenLogprob
 from actors.lm.sampling.choose import Chance, Draws
-from actors.lm.sampling.limits import check_request
+from actors.lm.sampling.limits import check_request, ends_of
 from actors.lm.sampling.logprobs import read_logprobs
 from actors.lm.sampling.text import StopWatch, TextStream
 
@@ -37,7 +37,8 @@ class Row:
         self.request, self.slot = request, slot
         self.token_ids: list[int] = []
         self.abandoned = False  # set by whoever no longer wants the answer, in any thread
-        self._digest, self._limits = adapter_digest, limits
+        self._digest = adapter_digest
+        self._end_ids = ends_of(request, limits)
         self.grammar = _grammar(request.json_schema, limits)
         self._draws = Draws(request.seed)
         self._stream, self._watch = TextStream(limits.tokenizer), StopWatch(request.stop)
@@ -92,7 +93,7 @@ class Row:
         if self.grammar and not self.grammar.accept(token):
             reason = "no token of this model goes on with the JSON schema's text"
             self._problem = BadRequest(reason, "response_format")
-        elif token in self._limits.end_ids:
+        elif token in self._end_ids:
             self._finish("stop")
         else:
             self._add_text(token)

@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig
 
 from actors.lm.engine import Limits
 from actors.lm.requests import SampleRequest
-from actors.lm.sampling.limits import MOST_LIKELIEST
+from actors.lm.sampling.limits import MOST_LIKELIEST, ends_of
 from actors.lm.sampling.text import unseen_ids
 from configs.sections import ServerConfig
 from serve.engines.vllm.api import Api
@@ -107,7 +107,7 @@ def sampling_arguments(
         "prompt_logprobs": request.prompt_logprobs,
         "structured_outputs": None if schema is None else api.StructuredOutputsParams(json=schema),
         "ignore_eos": True,  # the ends are those of our limits
-        "stop_token_ids": sorted(limits.end_ids),
+        "stop_token_ids": sorted(ends_of(request, limits)),
         "detokenize": False,
         "output_kind": kind.DELTA if in_pieces else kind.FINAL_ONLY,
     }

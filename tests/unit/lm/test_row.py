@@ -197,3 +197,9 @@ def test_without_an_end_token_rows_run_to_their_length() -> None:
     row = _row(replace(LIMITS, end_ids=frozenset()), max_tokens=2)
     _push(row, [END, END, END])
     assert (row.token_ids, row.result().finish_reason) == ([END, END], "length")
+
+
+def test_a_request_with_ends_of_its_own_takes_no_others() -> None:
+    row = _row(end_ids=frozenset({66}), max_tokens=4)
+    _push(row, [END, 65, 66, 67])
+    assert (row.token_ids, row.result().finish_reason) == ([END, 65, 66], "stop")

@@ -76,6 +76,24 @@ def test_stop_strings_end_the_text_before_them(engine: Engine) -> None:
     run(main())
 
 
+def test_a_request_may_say_which_tokens_end_it(engine: Engine) -> None:
+    async def main() -> None:
+        request = SampleRequest("base", [20, 30, 40], max_tokens=24, seed=5)
+        [free] = await engine.sample([request])
+        last = free.token_ids[4]
+        given = [frozenset[int](), frozenset({last})]
+        endless, stopped = await engine.sample([replace(request, end_ids=ends) for ends in given])
+        assert (len(endless.token_ids), endless.finish_reason) == (24, "length")
+        first = free.token_ids.index(last)
+        assert stopped.token_ids == free.token_ids[: first + 1]
+        assert stopped.finish_reason == "stop"
+        with pytest.raises(BadRequest, match="tokens that end the text") as refusal:
+            await engine.sample([replace(request, end_ids=frozenset({engine.limits.vocabulary}))])
+        assert refusal.value.field == "stop"
+
+    run(main())
+
+
 def test_pieces_make_up_the_sample(engine: Engine, adapters: dict[str, Adapter]) -> None:
     requests = [
         replace(request, stop=stop, seed=i)

@@ -43,6 +43,7 @@ REQUESTS = [
     SampleRequest("one@1", [5, 6], temperature=1e-9, stop=("a", "bc"), prompt_logprobs=2),
     SampleRequest("base", [5], top_p=0.3, top_k=7, seed=-1, logit_bias={4: -100.0, 5: 2}),
     SampleRequest("base", [5], seed=2**70, json_schema='{"type": "boolean"}'),
+    SampleRequest("base", [5], end_ids=frozenset({7, 3})),
 ]
 
 
