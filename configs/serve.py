@@ -13,4 +13,5 @@ class ServeConfig(JobConfig):
     port: int = execution_option(8000, "port to listen on", ge=1, le=65535)
     max_body_mb: int = execution_option(16, "MiB of one request's body at most", ge=1)
     max_adapter_mb: int = execution_option(1024, "MiB of one adapter's tensors at most", ge=1)
+    tinker: bool = option(False, "train and sample through Tinker's SDK as well")
     server: ServerConfig = option(ServerConfig(), "the adapter server")

@@ -3,6 +3,8 @@
 A body is parsed once and a reply dumped once; everything between them is the client's.
 """
 
+from collections.abc import Callable
+
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -36,8 +38,16 @@ _ERRORS = (
 )
 
 
-def build_app(client: Backend, keys: Keys, max_body_bytes: int) -> FastAPI:
-    """The routes behind their layers, and every error in OpenAI's shape."""
+def build_app(
+    client: Backend,
+    keys: Keys,
+    max_body_bytes: int,
+    add_more: Callable[[FastAPI], None] = lambda app: None,
+) -> FastAPI:
+    """The routes behind their layers, and every error in OpenAI's shape.
+
+    `add_more` adds another protocol's routes to the same app.
+    """
     app = FastAPI(title="hothouse", docs_url=None, redoc_url=None, redirect_slashes=False)
     metrics = Metrics(_ROUTES)
     app.add_middleware(Hangup)
@@ -49,6 +59,7 @@ def build_app(client: Backend, keys: Keys, max_body_bytes: int) -> FastAPI:
     add_answers(app, client)
     add_models(app, client)
     add_signs(app, client, metrics)
+    add_more(app)
     return app
 
 

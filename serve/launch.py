@@ -4,11 +4,14 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import ray
 import ray.serve as ray_serve
+from fastapi import FastAPI
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
@@ -54,6 +57,7 @@ class Serving(NamedTuple):
 
     described: Description
     has_shelf: Callable[[], bool]
+    trains_on: str | None  # the trainer's device; None without Tinker's protocol
 
 
 @contextmanager
@@ -67,16 +71,52 @@ def http_server(
     keys: Keys,
     max_body_bytes: int,
     holdings: Holdings,
+    tinker: bool = False,
     at_once: threading.Event | None = None,
 ) -> Iterator[Serving]:
-    """The same behind OpenAI's API on host:port of this machine.
+    """The same behind OpenAI's API on host:port of this machine, with `tinker` behind Tinker's too.
 
     At the end open requests are given a moment, until `at_once` is set.
     """
     with _server(base_model, server, holdings) as client:
         _load_all(client, adapters)
-        with open_door(build_app(client, keys, max_body_bytes), host, port, at_once):
-            yield Serving(_described(client), client.has_shelf)
+        with (
+            _tinker(client, base_model, server, holdings) if tinker else nullcontext(_NONE) as more,
+            open_door(build_app(client, keys, max_body_bytes, more.add), host, port, at_once),
+        ):
+            yield Serving(_described(client), client.has_shelf, more.trains_on)
+
+
+def check_tinker() -> None:
+    """UserError where Tinker's protocol cannot be spoken: its messages come with its SDK."""
+    if find_spec("tinker") is None:
+        raise UserError("tinker=true needs Tinker's SDK: pip install 'tinker==0.38.*'.")
+
+
+class _More(NamedTuple):
+    """Routes beside OpenAI's."""
+
+    add: Callable[[FastAPI], None]
+    trains_on: str | None
+
+
+_NONE = _More(lambda app: None, None)
+
+
+@contextmanager
+def _tinker(
+    client: ServerClient, base_model: str, server: ServerConfig, holdings: Holdings
+) -> Iterator[_More]:
+    check_tinker()
+    from serve.tinker_api.launch import tinker_front
+    from serve.tinker_api.routes import add_tinker
+
+    if holdings.storage is None:
+        raise ValueError("checkpoints need a storage root")
+    base = _base(base_model)
+    names = [base.name, *(name for name in base.names if name != base.name)]
+    with tinker_front(client, names, server, holdings.storage) as front:
+        yield _More(partial(add_tinker, front=front), front.device)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from actors.lm.adapter import read_adapter
+from actors.lm.adapter import Adapter, read_adapter
 from actors.lm.engine import Engine, EngineStats
 from actors.lm.refusals import RefusedAdapter
 from actors.lm.requests import Piece
@@ -53,9 +53,11 @@ class LocalClient:
     async def describe(self) -> Description:
         return Description(None, self.base_name, [self.base_name], self.engine.adapters())
 
-    async def load(self, name: str, path: str | None = None) -> Loaded:
+    async def load(
+        self, name: str, path: str | None = None, adapter: Adapter | None = None
+    ) -> Loaded:
         try:
-            adapter = read_adapter(str(path))
+            adapter = adapter or read_adapter(str(path))
         except UserError as error:
             raise RefusedAdapter(str(error)) from None
         full = name if "@" in name else f"{name}@1"

@@ -20,7 +20,7 @@ from jobs.cluster import ray_session
 from serve.address import base_url, check_free, is_loopback
 from serve.calls import Description
 from serve.door import DRAIN_S
-from serve.launch import http_server
+from serve.launch import check_tinker, http_server
 from serve.openai.keys import keys_from
 from serve.shelf import Holdings
 
@@ -36,6 +36,8 @@ def run(config: ServeConfig) -> int:
     }
     load_tokenizer(config.base_model)  # builds `tiny`, and refuses a wrong name, before Ray starts
     check_free(config.host, config.port)  # before the seconds that Ray takes
+    if config.tinker:
+        check_tinker()
     keys = keys_from(os.environ, on_loopback=is_loopback(config.host))
     at_once = threading.Event()
     with ray_session():
@@ -49,9 +51,14 @@ def run(config: ServeConfig) -> int:
             keys=keys,
             max_body_bytes=config.max_body_mb * 2**20,
             holdings=Holdings(config.storage, config.max_adapter_mb * 2**20),
+            tinker=config.tinker,
             at_once=at_once,
-        ) as (described, has_shelf):
-            _introduce(described, base_url(config.host, config.port), has_keys=keys.are_set)
+        ) as (described, has_shelf, trains_on):
+            url = base_url(config.host, config.port)
+            _introduce(described, url, has_keys=keys.are_set)
+            if trains_on is not None:
+                console.say(f"Tinker's SDK trains here, on {trains_on}:")
+                console.say(f'tinker.ServiceClient(base_url="{url}", api_key="tml-...")')
             gc.freeze()  # imports are no garbage: to look through them costs 0.4 s each time
             _until_interrupted(has_shelf, at_once)
             console.say(f"Stopping; open requests have {DRAIN_S} s, or until ctrl-C again.")

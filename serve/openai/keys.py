@@ -2,8 +2,9 @@
 
 They come from the environment, comma-separated: HOTHOUSE_API_KEYS may ask, HOTHOUSE_ADMIN_KEYS may
 do everything. Only their SHA-256 digests leave the process that read them. With any key set, every
-route but /health wants one. Without any, everybody who reaches the server may ask, and only a
-server on loopback takes adapters.
+route but the signs of life wants one, as OpenAI's clients send it or as Tinker's do; downloads are
+signed instead. Without any, everybody who reaches the server may ask, and only a server on loopback
+takes adapters.
 """
 
 import hashlib
@@ -18,7 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serve.openai.errors import Failure, Refused
 
 USER_KEYS, ADMIN_KEYS = "HOTHOUSE_API_KEYS", "HOTHOUSE_ADMIN_KEYS"
-_OPEN = "/health"
+_OPEN = ("/health", "/api/v1/healthz")
+SIGNED = "/api/v1/download/"  # paths below it check a signature of their own
 _RIGHTS = "hothouse.rights"  # the scope's entry
 
 Rights = Literal["user", "admin"]
@@ -75,15 +77,22 @@ class KeyCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Of one request."""
         if scope["type"] == "http":
-            sent = next((v for k, v in scope["headers"] if k == b"authorization"), b"")
-            scope[_RIGHTS] = self._keys.rights(sent.decode("utf-8", "surrogateescape"))
-            if scope[_RIGHTS] is None and scope["path"] != _OPEN:
+            sent = _sent(scope["headers"]).decode("utf-8", "surrogateescape")
+            scope[_RIGHTS] = self._keys.rights(sent)
+            is_open = scope["path"] in _OPEN or scope["path"].startswith(SIGNED)
+            if scope[_RIGHTS] is None and not is_open:
                 return await _UNKNOWN.response()(scope, receive, send)
         return await self._app(scope, receive, send)
 
 
+def _sent(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The key as OpenAI's clients send it, else as Tinker's SDK does."""
+    given = dict(headers)
+    return given.get(b"authorization") or b"Bearer " + given.get(b"x-api-key", b"")
+
+
 def check_admin(request: Request) -> None:
-    """Refused unless the request may load and unload.
+    """Refused unless the request may load and unload, train, and delete.
 
     A route asks this itself: a path compared beforehand could be spelt in another way.
     """
@@ -99,7 +108,7 @@ _UNKNOWN = Failure(
 )
 _NOT_ADMIN = Failure(
     403,
-    f"Loading and unloading adapters needs one of the server's {ADMIN_KEYS}. Without any key set, "
-    "a server that listens on loopback takes adapters from everybody, any other from nobody.",
+    f"Loading, unloading and training adapters needs one of the server's {ADMIN_KEYS}. Without any "
+    "key set, a server on loopback takes adapters from everybody, any other from nobody.",
     code="admin_key_needed",
 )

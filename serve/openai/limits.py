@@ -1,9 +1,10 @@
-"""What a body may be: JSON, and not larger than the server takes."""
+"""What a body may be: JSON, or the protobuf of Tinker's passes, and only so large."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.openai.errors import Failure
 
+_PROTOBUF = b"application/x-protobuf"  # a JSON route then finds no object in it
 _BODILESS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -27,7 +28,7 @@ class BodyLimit:
         body = await self._body(headers.get(b"content-length", b""), receive)
         if body is None:
             return await self._too_large.response()(scope, receive, send)
-        if body and not _is_json(headers.get(b"content-type", b"")):
+        if body and not _is_known(headers.get(b"content-type", b"")):
             return await _NOT_JSON.response()(scope, receive, send)
         messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -50,9 +51,9 @@ class BodyLimit:
                 return bytes(body)
 
 
-def _is_json(content_type: bytes) -> bool:
+def _is_known(content_type: bytes) -> bool:
     kind = content_type.partition(b";")[0].strip().lower()
-    return kind == b"application/json" or (
+    return kind in (b"application/json", _PROTOBUF) or (
         kind.startswith(b"application/") and kind.endswith(b"+json")
     )
 

@@ -1,0 +1,67 @@
+"""The front over an engine and a trainer in this process: real sockets, no Ray."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ["TINKER_TELEMETRY"] = "0"  # before the SDK is imported
+
+from local_server import LocalClient
+from looped_engine import looped
+
+from configs.sections import ServerConfig
+from serve.app import build_app
+from serve.door import open_door
+from serve.engines.torch import start_torch_engine
+from serve.openai.keys import Keys
+from serve.tinker_api.front import Front
+from serve.tinker_api.routes import add_tinker
+from serve.tinker_api.trainer import Trainer
+
+KEY = "tml-test"
+
+
+class OneThread:
+    """`handle.method.remote(...)` as Ray has it for an actor: one call after the other."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        self._thread = ThreadPoolExecutor(1)
+
+    def __getattr__(self, name: str) -> Any:
+        return _Method(self._thread, getattr(self.actor, name))
+
+
+class _Method:
+    def __init__(self, thread: ThreadPoolExecutor, method: Any) -> None:
+        self._thread, self._method = thread, method
+
+    def remote(self, *arguments: Any) -> "asyncio.Future[Any]":
+        return asyncio.wrap_future(self._thread.submit(self._method, *arguments))
+
+
+@contextmanager
+def local_front(
+    base_model: str, storage: Path, keys: Keys | None = None, max_adapters: int = 64
+) -> Iterator[tuple[str, Front]]:
+    """The front's URL, and the front itself."""
+    config = ServerConfig(device="cpu", max_adapters=max_adapters)
+    trainer = Trainer(base_model, "float32", "cpu", str(storage), keep=lambda adapter: adapter)
+    with looped(lambda: start_torch_engine(base_model, config)) as engine:
+        client = LocalClient(engine, base_model)
+        front = Front(
+            client,
+            OneThread(trainer),
+            storage_root=str(storage),
+            base_names=[base_model],
+            context_tokens=trainer.ready(),
+            device="cpu",
+        )
+        app = build_app(client, keys or Keys(), 2**24, partial(add_tinker, front=front))
+        with open_door(app, "127.0.0.1", 0) as port:
+            yield f"http://127.0.0.1:{port}", front
