@@ -9,6 +9,7 @@ from pydantic_core import PydanticUndefined
 
 from actors.store.yaml_text import to_yaml
 from configs.base import JobConfig
+from configs.loader import preset_lines
 from jobs import console
 from jobs.catalog import Job
 
@@ -26,6 +27,8 @@ def print_fields(job: Job, schema: type[JobConfig]) -> None:
     console.say(f"python -m jobs {words} key=value ...\n{schema.__doc__}")
     names = sorted(schema.model_fields, key=lambda name: name not in _own_fields(schema))
     console.table(["field", "type", "default", "what it is"], _rows(schema, "", names))
+    if "preset" in schema.model_fields:
+        console.table(["preset", "what it is"], preset_lines())
 
 
 def print_resolved(config: JobConfig) -> None:
@@ -63,6 +66,10 @@ def type_name(annotation: Any) -> str:
         return f"list of {type_name(members[0])}"
     if origin is dict:
         return f"{{{type_name(members[0])}: {type_name(members[1])}}}"
+    if origin is tuple:
+        return f"[{', '.join(type_name(member) for member in members)}]"
     if members:  # Literal
         return " | ".join(str(m) for m in members)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"{{{', '.join(annotation.model_fields)}}}"
     return getattr(annotation, "__name__", str(annotation))
