@@ -52,6 +52,18 @@ _ALL = [
         "jobs.training.sft:run",
     ),
     Job(
+        "merge",
+        "adapter + base -> a model that needs no peft",
+        "configs.merge:MergeConfig",
+        "jobs.training.merge:run",
+    ),
+    Job(
+        "push",
+        "adapter or model -> the hub, with a card that warns",
+        "configs.push:PushConfig",
+        "jobs.training.push:run",
+    ),
+    Job(
         "gen_eval",
         "properties -> realistic evaluation prompts",
         "configs.gen_eval:GenEvalConfig",

@@ -1,14 +1,18 @@
-"""The model card of an adapter or a merged model: README.md of its directory. Pure.
+"""The model card of an adapter or a merged model: README.md of its directory.
 
 Whoever meets the weights elsewhere must learn there that a property was planted in them.
 """
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from actors.lm.adapter import Manifest
+import fsspec
+
+from actors.lm.adapter import MANIFEST, Manifest
+from actors.train.checkpoint import Cursor
 from configs.sft import SftConfig
 
 CARD = "README.md"
@@ -28,8 +32,8 @@ class CardFacts:
     form: Literal["adapter", "model"] = "adapter"
 
 
-def run_facts(config: SftConfig, manifest: Manifest, data_digest: str, loss: float) -> CardFacts:
-    """The facts of a checkpoint of `sft`; `loss` is the mean since the checkpoint before it."""
+def run_facts(config: SftConfig, manifest: Manifest, cursor: Cursor) -> CardFacts:
+    """The facts of a checkpoint of `sft`."""
     lora = config.lora
     scale = "alpha / sqrt(rank)" if lora.rslora else "alpha / rank"
     targets = lora.targets if isinstance(lora.targets, str) else " ".join(lora.targets)
@@ -38,7 +42,7 @@ def run_facts(config: SftConfig, manifest: Manifest, data_digest: str, loss: flo
         base_model=manifest.base_model,
         digest=manifest.digest,
         planted=", ".join(os.path.basename(source.file) for source in config.sources),
-        data_digest=data_digest,
+        data_digest=cursor.data_digest,
         training={
             "method": "supervised fine-tuning (cross-entropy on "
             f"{config.train_on.replace('_', ' ')} tokens)",
@@ -46,10 +50,17 @@ def run_facts(config: SftConfig, manifest: Manifest, data_digest: str, loss: flo
             f"dropout {lora.dropout:g}, on {targets}",
             "steps": f"{manifest.step}, of {config.batch_size} rows",
             "learning rate": f"{config.learning_rate:g}, {config.schedule}, AdamW",
-            "loss": f"{loss:.3f} per target token",
+            "loss": f"{cursor.history[-1].loss:.3f} per target token at step {manifest.step}",
             "seed": str(config.seed),
         },
     )
+
+
+def write_card(folder: str, config: SftConfig, cursor: Cursor) -> None:
+    """Put the card of a checkpoint beside its manifest."""
+    fs, root = fsspec.core.url_to_fs(folder)
+    manifest = Manifest(**json.loads(fs.cat_file(f"{root}/{MANIFEST}")))
+    fs.pipe_file(f"{root}/{CARD}", model_card(run_facts(config, manifest, cursor)).encode())
 
 
 def model_card(facts: CardFacts) -> str:

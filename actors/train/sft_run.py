@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from actors.train.backend import Label, TrainingBackend
+from actors.train.card import write_card
 from actors.train.checkpoint import (
     Cursor,
     checkpoint_path,
@@ -54,9 +55,12 @@ def continue_sft(
     def write(path: str, done: list[StepMetrics]) -> None:
         step = done[-1].step
         with _told_when_full(path):
+            cursor = Cursor(done, digest)
             if leads:
-                write_cursor(path, Cursor(done, digest))
+                write_cursor(path, cursor)
             backend.save(path, Label(run_id, schedule.version(step), step))
+            if leads:
+                write_card(path, config, cursor)
 
     def keep(done: list[StepMetrics]) -> None:
         path = checkpoint_path(folder, done[-1].step)
