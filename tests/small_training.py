@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from small_base import byte_tokenizer
@@ -39,9 +40,9 @@ def small_config(base: str, **fields: object) -> SftConfig:
     return SftConfig.model_validate(defaults | fields)
 
 
-def some_step(step: int, **fields: float | None) -> StepMetrics:
+def some_step(step: int, **fields: Any) -> StepMetrics:
     """The metrics of a step of no run; fields can be given."""
-    numbers = {
+    numbers: dict[str, Any] = {
         "epoch": 0.1,
         "loss": 2.0,
         "tokens": 10,

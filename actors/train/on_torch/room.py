@@ -54,10 +54,11 @@ def room_fault(config: SftConfig, skeleton: PreTrainedModel, place: Place) -> st
         "fewer num_workers": place.sharing > 1,
         "a smaller lora.rank": config.lora.rank > 16,
     }
+    each = f" in each of {place.sharing} training processes" if place.sharing > 1 else ""
     billions = sum(p.numel() for p in skeleton.parameters()) / 1e9
     return (
         f"{billions:.2f} billion parameters in {_type_name(config)} and the adapter's state need "
-        f"{needed / 1e9:.1f} GB in each of {place.sharing} training processes, and there are "
+        f"{needed / 1e9:.1f} GB{each}, and there are "
         f"{place.memory_bytes / 1e9:.1f} GB. "
         f"Give {', or '.join(mend for mend, helps in mends.items() if helps)}."
     )

@@ -14,6 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from actors.lm.base import load_base
 from actors.train.on_torch.backend import TorchBackend
 from actors.train.on_torch.lora import add_lora
+from actors.train.on_torch.room import check_room
 from actors.train.on_torch.sharding import shard_layers
 from configs.errors import UserError
 from configs.sft import SftConfig
@@ -29,6 +30,7 @@ def start_backend(
             f"quantization={config.quantization} cannot be combined with sharding=fsdp; a base in "
             "4 bits is small: give sharding=replicated."
         )
+    check_room(config, device)
     base = load_base(
         config.base_model,
         getattr(torch, config.dtype),

@@ -1,13 +1,15 @@
 """The loop: what it asks a backend for and when, what it measures, where it stops."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_base import byte_tokenizer, small_llama
+from transformers import PreTrainedModel
 
 from actors.lm.base import LoadedBase
 from actors.lm.messages import assistant, user
@@ -25,7 +27,7 @@ Train = Callable[..., list[StepMetrics]]
 Config = Callable[..., SftConfig]
 
 
-def torch_backend(config: SftConfig, model: torch.nn.Module | None = None) -> TorchBackend:
+def torch_backend(config: SftConfig, model: PreTrainedModel | None = None) -> TorchBackend:
     base = LoadedBase("small", model or small_llama(), byte_tokenizer(), "digest")
     return TorchBackend(add_lora(base, config.lora, config.seed), seed=0, micro_batch_tokens=512)
 
@@ -166,8 +168,8 @@ def test_a_validation_that_is_not_a_number_stops_before_its_checkpoint(
             return getattr(self.backend, verb)
 
         def forward(self, batch: Sequence[Datum], loss: Any) -> Pending[Passed]:
-            weightless = [Datum(d.token_ids, d.target_ids, d.weights * torch.nan) for d in batch]
-            return self.backend.forward(weightless, loss)
+            nothing = [replace(d, weights=np.full(len(d), np.nan, np.float32)) for d in batch]
+            return self.backend.forward(nothing, loss)
 
     kept: list[int] = []
     data = SftData(datums[:4], validation=datums[4:])
