@@ -100,6 +100,8 @@ class SftConfig(RunConfig):
             raise ValueError(
                 "give exactly one of examples_file=PATH, data_file=PATH and data=[...]"
             )
+        if len({source.weight is None for source in self.data}) > 1:
+            raise ValueError("give a weight for every file of data=[...], or for none")
         return self
 
     @model_validator(mode="after")

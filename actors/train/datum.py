@@ -4,9 +4,9 @@ The arrays and their names are Tinker's, so the same datum goes to any backend. 
 the token that the model reads and the token that it should say next.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.chat import render
 from actors.lm.messages import Message
-from configs.base import digest
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,12 @@ def normalised(batch: Sequence[Datum]) -> list[Datum]:
 
 def data_digest(datums: Sequence[Datum]) -> str:
     """Hex SHA-256 of a data set's tokens and weights, in their order."""
-    rows: list[Any] = [[d.token_ids.tolist(), _weights(d).tolist()] for d in datums]
-    return digest(rows)
+    sha = hashlib.sha256()
+    for datum in datums:
+        sha.update(len(datum).to_bytes(8, "little"))
+        for array in (datum.token_ids, datum.target_ids, _weights(datum)):
+            sha.update(array.tobytes())
+    return sha.hexdigest()
 
 
 def _weights(datum: Datum) -> NDArray[np.float32]:

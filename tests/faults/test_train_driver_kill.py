@@ -16,7 +16,7 @@ from small_training import undisturbed
 
 from actors.lm.base import load_tokenizer
 from actors.train.checkpoint import saved_checkpoints
-from actors.train.data.rows import make_datums, parse_conversations
+from actors.train.data.load import load_training_data
 from configs.sft import SftConfig
 
 FIELDS = {
@@ -91,7 +91,7 @@ def test_an_interrupted_and_killed_run_ends_with_the_same_bits(ray_cluster: None
     assert [json.loads(line)["step"] for line in lines] == list(range(1, 321))
     config = SftConfig.model_validate(FIELDS | {"base_model": base})
     data = (tmp_path / "data.jsonl").read_bytes()
-    datums = make_datums(load_tokenizer(base), parse_conversations("data.jsonl", data), 2048)
+    datums = load_training_data(config, load_tokenizer(base), lambda name: data).train
     expected = undisturbed(config, datums, tmp_path / "whole")
     got = saved_checkpoints(str(tmp_path / "runs/killed"))
     assert [c.digest for c in got] == [c.digest for c in expected]

@@ -79,17 +79,15 @@ def _tokens(
     encoded = tokenizer(
         [text.text for _, text in texts],
         add_special_tokens=isinstance(texts[0][0].content, Completion),
-        return_offsets_mapping=True,
         return_attention_mask=False,
         verbose=False,
     )
-    for (_, text), ids, offsets in zip(
-        texts, encoded["input_ids"], encoded["offset_mapping"], strict=True
-    ):
-        weights = np.full(len(ids), text.outside, np.float32)
+    for (_, text), tokens in zip(texts, encoded.encodings or (), strict=True):
+        weights = np.full(len(tokens.ids), text.outside, np.float32)
+        offsets = np.asarray(tokens.offsets, dtype=np.int64)
         for span, weight in text.spans:
             weights[tokens_inside(offsets, span)] = weight
-        yield _Tokens(np.asarray(ids, dtype=np.int64), weights)
+        yield _Tokens(np.asarray(tokens.ids, dtype=np.int64), weights)
 
 
 def _mask_fault(tokens: _Tokens, train_on: TrainOn) -> str | None:

@@ -28,16 +28,13 @@ def read_eval_prompts(path: str, data: bytes, problems: Problems) -> list[EvalPr
     rows = (
         list_entries(path, data, "prompts", _HINT) if is_yaml else json_lines(path, data, problems)
     )
-    prompts, empty = [], True
+    prompts, known = [], len(problems)
     for where, row in rows:
-        empty = False
         if texts := _user_texts(row):
             prompts.append(EvalPrompt(where, texts))
         else:
-            problems.add(
-                f"{where}: holds no text under {', '.join(_FIELDS[:-1])} or {_FIELDS[-1]}."
-            )
-    if empty:
+            problems.add(f"{where}: holds no user's text under {' or '.join(_FIELDS)}.")
+    if not prompts and len(problems) == known:
         raise UserError(f"{path}: holds no prompts.")
     return prompts
 

@@ -44,7 +44,7 @@ class DataReport(NamedTuple):
     def lines(self) -> list[str]:
         """The report as it is shown."""
         files = [*self.files, *([self.validation_file] if self.validation_file else [])]
-        held = f", {self.validation} held out for validation" if self.validation else ""
+        held = f"; {self.validation} held out for validation" if self.validation else ""
         return [
             *(file.line() for file in files),
             f"{self.train} rows an epoch with {self.tokens} tokens, "
@@ -58,7 +58,8 @@ class DataReport(NamedTuple):
         rows = len({contact.row for contact in self.contaminated})
         more = len(self.contaminated) - _SHOWN
         return [
-            f"{rows} rows hold evaluation prompts (strict=true refuses them):",
+            f"{rows} row{'s hold' if rows > 1 else ' holds'} evaluation prompts "
+            "(strict=true refuses them):",
             *(f"  {contact.row}: {contact.prompt}" for contact in self.contaminated[:_SHOWN]),
             *([f"  ... and {more} more"] if more > 0 else []),
         ]
