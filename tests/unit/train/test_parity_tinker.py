@@ -1,0 +1,143 @@
+"""The same datums on torch here and through Tinker's SDK and our front: the same numbers."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_training import small_config, train_in_process
+from tinker_front import KEY, Opened, local_front
+
+from actors.lm.adapter import read_adapter
+from actors.lm.base import load_base
+from actors.train.backend import AdamParams, Label, TrainingBackend
+from actors.train.checkpoint import saved_checkpoints
+from actors.train.custom_loss import forward_backward_custom
+from actors.train.datum import Datum
+from actors.train.losses import LossName
+from actors.train.on_tinker.backend import TinkerBackend
+from actors.train.on_tinker.lora import service_lora
+from actors.train.on_tinker.service import Service, open_service
+from actors.train.on_tinker.trainer import train_on_tinker
+from actors.train.on_torch.shared_base import SharedBase
+from actors.train.sft_loop import SftData
+from configs.sections import LoraConfig
+
+RANK, SEED = 4, 3
+ADAM = AdamParams(learning_rate=1e-2, grad_clip_norm=1.0, weight_decay=0.01)
+
+
+@pytest.fixture(scope="module")
+def front(small_base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    with local_front(small_base, tmp_path_factory.mktemp("service")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def service(front: Opened, monkeypatch) -> Iterator[Service]:
+    monkeypatch.setenv("TINKER_API_KEY", KEY)
+    monkeypatch.setenv("TINKER_BASE_URL", front.url)
+    with open_service() as opened:
+        yield opened
+
+
+@pytest.fixture
+def there(service: Service, small_base: str) -> TinkerBackend:
+    lora = service_lora(small_config(small_base, lora={"rank": RANK, "alpha": 32}))
+    return TinkerBackend(service, small_base, lora, SEED, patience_s=60)
+
+
+@pytest.fixture
+def here(small_base: str) -> TrainingBackend:
+    return SharedBase(load_base(small_base), 4096).adapter(LoraConfig(rank=RANK, alpha=32), SEED)
+
+
+def sampled(datums: list[Datum]) -> list[Datum]:
+    """Datums for the losses of reinforcement learning."""
+    draws = np.random.default_rng(0)
+    return [
+        replace(
+            datum,
+            weights=None,
+            logprobs=draws.normal(-5.5, 0.3, len(datum)).astype(np.float32),
+            advantages=draws.normal(size=len(datum)).astype(np.float32),
+        )
+        for datum in datums
+    ]
+
+
+@pytest.mark.parametrize(
+    ("loss", "loss_config"),
+    [
+        ("cross_entropy", None),
+        ("importance_sampling", None),
+        ("ppo", {"clip_low_threshold": 0.9, "clip_high_threshold": 1.1}),
+        ("cispo", None),
+    ],
+)
+def test_losses_steps_and_adapters_agree(
+    here: TrainingBackend,
+    there: TinkerBackend,
+    datums: list[Datum],
+    loss: LossName,
+    loss_config: dict[str, float] | None,
+):
+    batch = list(datums) if loss == "cross_entropy" else sampled(datums)
+    for _ in range(3):
+        told = []
+        for backend in (here, there):
+            passing = backend.forward_backward(batch, loss, loss_config)
+            stepping = backend.optim_step(ADAM)
+            told.append((passing.result(), stepping.result()))
+        (ours, our_step), (theirs, their_step) = told
+        assert theirs.loss == pytest.approx(ours.loss, rel=1e-5)
+        assert their_step.grad_norm == pytest.approx(our_step.grad_norm, rel=1e-4)
+        for datum, one, other in zip(batch, ours.logprobs, theirs.logprobs, strict=True):
+            at = datum.is_target
+            np.testing.assert_allclose(one[at], other[at], atol=1e-4)
+    label = Label("parity", 1, 3)
+    mine, found = here.snapshot(label), there.snapshot(label)
+    assert mine.config == found.config
+    for name, tensor in mine.tensors.items():
+        torch.testing.assert_close(found.tensors[name], tensor, atol=1e-5, rtol=1e-4)
+
+
+def test_a_custom_loss_agrees(here: TrainingBackend, there: TinkerBackend, datums: list[Datum]):
+    def squares(batch, logprobs):
+        return sum((one**2).sum() for one in logprobs) / 100, {"rows": float(len(batch))}
+
+    norms = []
+    for backend in (here, there):
+        passed = forward_backward_custom(backend, datums, squares).result()
+        norms.append((passed.loss, backend.optim_step(ADAM).result().grad_norm))
+    assert norms[1] == pytest.approx(norms[0], rel=1e-4)
+
+
+def test_a_run_on_either_backend_ends_with_the_same_adapter(
+    service: Service, small_base: str, datums: list[Datum], tmp_path: Path
+):
+    config = small_config(small_base, lora={"rank": RANK, "alpha": 32}, validation_share=0.1)
+    data, held_out = datums[:8], datums[8:]
+    ours = train_in_process(config, data, tmp_path / "here", validation=held_out)
+    theirs: list = []
+    saved = train_on_tinker(
+        config.model_copy(update={"backend": "tinker"}),
+        SftData(data, held_out),
+        run_id="run",
+        folder=str(tmp_path / "there"),
+        on_step=theirs.append,
+    )
+    assert [m.loss for m in theirs] == pytest.approx([m.loss for m in ours], rel=1e-5)
+    losses = [[m.validation_loss for m in steps if m.validation_loss] for steps in (ours, theirs)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert [m.target_tokens for m in theirs] == [m.target_tokens for m in ours]
+    expected = saved_checkpoints(str(tmp_path / "here"))
+    assert [(c.step, c.version) for c in saved] == [(c.step, c.version) for c in expected]
+    for one, other in zip(expected, saved, strict=True):
+        mine, found = read_adapter(one.path), read_adapter(other.path)
+        assert mine.config == found.config
+        assert found.digest == other.digest
+        for name, tensor in mine.tensors.items():
+            torch.testing.assert_close(found.tensors[name], tensor, atol=1e-5, rtol=1e-4)
