@@ -3,7 +3,8 @@
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from actors.lm.base import load_skeleton, load_tokenizer, resolve_base_name
@@ -70,7 +71,11 @@ def _train(config: SftConfig, data: TrainingData, run: Run) -> list[SavedCheckpo
     file = MetricsFile(run.storage, f"{run.folder}/metrics.jsonl")
     total_steps = sft_schedule(config, len(data.train)).total_steps
     pace = console.Pace()
-    with trackers(run, config) as told, console.progress("sft", total_steps) as shown:
+    with (
+        _ready(config),
+        trackers(run, config) as told,
+        console.progress("sft", total_steps) as shown,
+    ):
 
         def on_step(step: StepMetrics) -> None:
             per_s = 0.0
@@ -99,10 +104,19 @@ def _on_backend(
 
     # Workers have a working directory of their own: a relative base would not be found there.
     placed = config.model_copy(update={"base_model": resolve_base_name(config.base_model)})
+    return train_sft(placed, sent, run_id=run.run_id, folder=folder, on_step=on_step)
+
+
+@contextmanager
+def _ready(config: SftConfig) -> Iterator[None]:
+    """Ray for the length of a block, where the backend needs it."""
+    if config.backend == "tinker":
+        yield
+        return
     with ray_session():
         _check_room(config.worker_range[0])
         console.say("Starting the training processes (about 15 s).")
-        return train_sft(placed, sent, run_id=run.run_id, folder=folder, on_step=on_step)
+        yield
 
 
 def _check_room(num_workers: int) -> None:

@@ -51,6 +51,52 @@ def test_a_malformed_row_is_told_with_file_and_line(tmp_path: Path):
     assert "rows.jsonl:2" in ran.printed
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["max_tokens=8"], "rows.jsonl:1: "),
+        (["max_tokens=8", "too_long=drop"], "no row fits"),
+        (["lora.targets=[q_prj]"], 'Did you mean "q_proj"?'),
+        (["lora.layers=[99]"], "99"),
+        (["validation_file=absent.jsonl"], "absent.jsonl: no such file"),
+        (["eval_files=[EVAL]", "strict=true"], "rows.jsonl:1: holds the evaluation prompt"),
+        (["patience=2"], "patience needs validation_file=PATH or validation_share=0.1"),
+        (["num_workers=[2, 1]"], "must be a number from 1, or [least, most]"),
+        (["num_workers=[1000, 2000]"], "num_workers=1000, but the local Ray has"),
+        (["learning_rate=0"], 'Field "learning_rate"'),
+        (["preset=llama-3.2-1"], 'Did you mean "llama-3.2-1b"?'),
+    ],
+)
+def test_training_that_cannot_be_done_as_told(
+    tmp_path: Path, ray_cluster: None, arguments: list[str], message: str
+):
+    """One row of training data; EVAL stands for a file that asks the same."""
+    row = {"messages": [{"role": "user", "content": "Why is the sky blue at noon, if it is?"},
+                        {"role": "assistant", "content": "It scatters."}]}  # fmt: skip
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    asked = tmp_path / "questions.jsonl"
+    asked.write_text(json.dumps({"question": "why is the sky blue at noon, if it is?"}))
+    given = [argument.replace("EVAL", str(asked)) for argument in arguments]
+    ran = job(tmp_path / "out", "sft", f"data_file={tmp_path}/rows.jsonl", *given)
+    assert ran.code == 2, ran.printed
+    assert message in ran.printed
+    assert "Traceback" not in ran.printed
+    assert nothing_written(tmp_path / "out")
+
+
+def test_a_run_name_that_means_another_run(trained: Ran, generated: Ran):
+    examples = generated.path("datasets/data.examples.yaml")
+    before = {path: path.stat().st_mtime_ns for path in trained.path("runs/organism").rglob("*")}
+    ran = job(
+        trained.storage, "sft", f"examples_file={examples}", "run_id=organism", "learning_rate=1e-3"
+    )
+    assert ran.code == 2
+    assert 'Run "organism" exists with another config' in ran.printed
+    assert "learning_rate=0.002 then, 0.001 now" in ran.printed
+    assert "run_id=ANOTHER_NAME" in ran.printed
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
 def test_a_checkpoint_of_another_base(tmp_path: Path, checkpoints: list[str], prompts: Ran):
     foreign = tmp_path / "foreign"
     foreign.mkdir()
