@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ["TINKER_TELEMETRY"] = "0"  # before the SDK is imported
 
@@ -45,11 +45,22 @@ class _Method:
         return asyncio.wrap_future(self._thread.submit(self._method, *arguments))
 
 
+class Opened(NamedTuple):
+    """A front that runs."""
+
+    url: str
+    front: Front
+
+    @property
+    def base(self) -> str:
+        return self.front.base_name
+
+
 @contextmanager
 def local_front(
     base_model: str, storage: Path, keys: Keys | None = None, max_adapters: int = 64
-) -> Iterator[tuple[str, Front]]:
-    """The front's URL, and the front itself."""
+) -> Iterator[Opened]:
+    """A front for the length of a block."""
     config = ServerConfig(device="cpu", max_adapters=max_adapters)
     trainer = Trainer(base_model, "float32", "cpu", str(storage), keep=lambda adapter: adapter)
     with looped(lambda: start_torch_engine(base_model, config)) as engine:
@@ -64,4 +75,4 @@ def local_front(
         )
         app = build_app(client, keys or Keys(), 2**24, partial(add_tinker, front=front))
         with open_door(app, "127.0.0.1", 0) as port:
-            yield f"http://127.0.0.1:{port}", front
+            yield Opened(f"http://127.0.0.1:{port}", front)

@@ -165,6 +165,8 @@ def _check_supported(request: types.SampleRequest) -> None:
     prompt = request.prompt
     if any(not isinstance(chunk, types.EncodedTextChunk) for chunk in prompt.chunks):
         raise invalid("prompt: only text is read here, no images and no sound")
+    if not prompt.length:
+        raise invalid("prompt: it holds no tokens")
     for field in ("target_prompt_logprobs", "prompt_alt_tokens_k", "record_stability_info"):
         if getattr(request, field):
             raise invalid(f"{field} is not supported by this server")

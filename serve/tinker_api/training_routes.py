@@ -103,9 +103,10 @@ def _add_steps(app: FastAPI, front: Front) -> None:
 
 def _add_keeping(app: FastAPI, front: Front) -> None:
     def save(body: Any, kind: Kind, user_metadata: dict[str, str] | None) -> Response:
-        path = CheckpointPath(body.model_id, kind, body.path or f"{body.seq_id:06d}")
-        saving = Saving(path, body.ttl_seconds, user_metadata)
-        return promise(front.training.save(body.model_id, _seq(body.seq_id), saving, body.type))
+        seq_id = _seq(body.seq_id)
+        name = f"{seq_id:06d}" if body.path is None else body.path
+        saving = Saving(CheckpointPath(body.model_id, kind, name), body.ttl_seconds, user_metadata)
+        return promise(front.training.save(body.model_id, seq_id, saving, body.type))
 
     @app.post(f"{API}/save_weights")
     async def save_weights(body: types.SaveWeightsRequest) -> Response:

@@ -1,0 +1,178 @@
+"""What is kept: checkpoints that are listed, told of, downloaded and deleted; sessions; keys."""
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tinker
+from click.testing import CliRunner
+from tinker import types
+from tinker.cli.__main__ import main_cli
+from tinker_data import train
+from tinker_front import KEY, Opened, local_front
+
+from actors.lm.adapter import read_adapter
+from serve.openai.keys import keys_from
+from serve.tinker_api.paths import parse_path
+
+
+@pytest.fixture
+def client(service: tinker.ServiceClient, opened: Opened) -> tinker.TrainingClient:
+    made = service.create_lora_training_client(
+        opened.base, rank=4, seed=1, train_attn=False, user_metadata={"study": "a"}
+    )
+    return made.result()
+
+
+def test_checkpoints_are_listed_told_of_and_deleted(
+    client: tinker.TrainingClient, rest: tinker.RestClient, service: tinker.ServiceClient
+) -> None:
+    train(client, 1, seed=0)
+    state = client.save_state("a", user_metadata={"note": "x"}).result().path
+    sampler = client.save_weights_for_sampler("a").result().path
+    run = rest.get_training_run(client.model_id).result()
+    assert (run.base_model, run.lora_rank, run.user_metadata) == (
+        client.get_info().model_data.model_name, 4, {"study": "a"},
+    )  # fmt: skip
+    assert run.last_checkpoint is not None
+    assert run.last_checkpoint.tinker_path == state
+    assert run.last_checkpoint.user_metadata == {"note": "x"}
+    assert run.last_checkpoint.size_bytes > 1000
+    listed = rest.list_checkpoints(client.model_id).result().checkpoints
+    assert {(one.tinker_path, one.checkpoint_type) for one in listed} == {
+        (state, "training"),
+        (sampler, "sampler"),
+    }
+    assert client.model_id in {
+        one.training_run_id for one in rest.list_training_runs().result().training_runs
+    }
+    everything = rest.list_user_checkpoints().result()
+    assert {state, sampler} <= {one.tinker_path for one in everything.checkpoints}
+    assert everything.cursor.total_count >= 2
+    info = rest.get_weights_info_by_tinker_path(state).result()
+    layers = (info.train_mlp, info.train_attn, info.train_unembed)
+    assert (info.lora_rank, *layers) == (4, True, False, False)
+    rest.delete_checkpoint_from_tinker_path(state).result()
+    assert len(rest.list_checkpoints(client.model_id).result().checkpoints) == 1
+    with pytest.raises(tinker.NotFoundError):
+        service.create_training_client_from_state(state).result()
+    with pytest.raises(tinker.NotFoundError):
+        rest.delete_checkpoint_from_tinker_path(state).result()
+    assert client.save_state("a").result().path == state  # its name is free again
+
+
+def test_checkpoints_are_never_overwritten(client: tinker.TrainingClient) -> None:
+    client.save_state("once").result()
+    for overwrite in (False, True):
+        with pytest.raises(tinker.RequestFailedError, match="never overwritten"):
+            client.save_state("once", overwrite=overwrite).result()
+    for name in ("../up", "a/b", "", ".hidden", "n" * 200):
+        with pytest.raises(tinker.RequestFailedError, match="cannot name a checkpoint"):
+            client.save_state(name).result()
+    train(client, 1, seed=0)  # a save that failed changed nothing
+
+
+def test_a_checkpoint_that_expires_is_gone(
+    client: tinker.TrainingClient, rest: tinker.RestClient
+) -> None:
+    path = client.save_state("brief", ttl_seconds=3600).result().path
+    [listed] = rest.list_checkpoints(client.model_id).result().checkpoints
+    assert listed.expires_at is not None
+    rest.set_checkpoint_ttl_from_tinker_path(path, None).result()
+    [listed] = rest.list_checkpoints(client.model_id).result().checkpoints
+    assert listed.expires_at is None
+
+
+def test_an_adapter_is_downloaded_as_a_peft_directory(
+    client: tinker.TrainingClient,
+    opened: Opened,
+    tmp_path: Path,
+    rest: tinker.RestClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train(client, 1, seed=0)
+    state = client.save_state("final").result().path
+    monkeypatch.setenv("TINKER_BASE_URL", opened.url)
+    monkeypatch.setenv("TINKER_API_KEY", KEY)
+    ran = CliRunner().invoke(main_cli, ["checkpoint", "download", state, "--output", str(tmp_path)])
+    assert ran.exit_code == 0, ran.output
+    [folder] = tmp_path.iterdir()
+    adapter = read_adapter(str(folder))
+    assert adapter.base_model == opened.base
+    assert not any("self_attn" in name for name in adapter.tensors)
+    kept = opened.front.store.folder(parse_path(state))
+    assert read_adapter(kept).digest == adapter.digest
+
+
+def test_download_addresses_are_signed(
+    client: tinker.TrainingClient, rest: tinker.RestClient
+) -> None:
+    path = client.save_weights_external("out").result().path
+    urls = rest.get_external_weights_urls(path).result().urls
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= urls.keys()
+    url = urls["adapter_config.json"]
+    assert urllib.request.urlopen(url, timeout=30).read().startswith(b"{")
+    start, _, signature = url.rpartition("=")
+    other = url.replace("adapter_config.json", "manifest.json")
+    for wrong in (f"{start}={'0' * len(signature)}", f"{start}=é", other):
+        with pytest.raises((urllib.error.HTTPError, UnicodeEncodeError)) as caught:
+            urllib.request.urlopen(wrong, timeout=30)
+        assert getattr(caught.value, "code", 404) == 404
+
+
+def test_what_the_server_can_do(rest: tinker.RestClient, opened: Opened) -> None:
+    [model] = rest.get_server_capabilities().result().supported_models
+    assert (model.model_name, model.max_context_length) == (opened.base, 512)
+    assert model.trainable
+    assert model.sampleable
+
+
+def test_a_session_that_is_closed_gives_back_what_it_held(
+    opened: Opened, rest: tinker.RestClient
+) -> None:
+    service = tinker.ServiceClient({"who": "me"}, base_url=opened.url, api_key=KEY)
+    client = service.create_lora_training_client(opened.base, rank=2).result()
+    sampler = client.save_weights_and_get_sampling_client().result()
+    path = client.save_weights_for_sampler("kept").result().path
+    session = service.holder.get_session_id()
+    assert session in rest.list_sessions().result().sessions
+    found = rest.get_session(session).result()
+    assert (found.training_run_ids, found.user_metadata) == ([client.model_id], {"who": "me"})
+    assert found.sampler_ids == [sampler._sampling_session_id]
+    assert rest.get_sampler(found.sampler_ids[0]).result().base_model == opened.base
+    service.close("success").result()
+    assert session not in rest.list_sessions().result().sessions
+    with pytest.raises(tinker.NotFoundError):
+        rest.get_sampler(found.sampler_ids[0]).result()
+    assert rest.get_weights_info_by_tinker_path(path).result().lora_rank == 2
+
+
+@pytest.fixture(scope="module")
+def guarded(base_directory: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A front with keys."""
+    given = {"HOTHOUSE_API_KEYS": "tml-user", "HOTHOUSE_ADMIN_KEYS": "tml-admin"}
+    keys = keys_from(given, on_loopback=True)
+    with local_front(base_directory, tmp_path_factory.mktemp("guarded"), keys) as opened:
+        yield opened.url
+
+
+def test_keys(guarded: str, base_directory: str) -> None:
+    with pytest.raises(tinker.AuthenticationError):
+        tinker.ServiceClient(base_url=guarded, api_key="tml-wrong").holder.get_session_id()
+    with tinker.ServiceClient(base_url=guarded, api_key="tml-user") as user:
+        sampler = user.create_sampling_client(base_model=base_directory).result()
+        prompt = types.ModelInput.from_ints([1, 2])
+        assert sampler.sample(prompt, 1, types.SamplingParams(max_tokens=1)).result()
+        with pytest.raises(tinker.PermissionDeniedError):
+            user.create_lora_training_client(base_directory).result()
+    with tinker.ServiceClient(base_url=guarded, api_key="tml-admin") as admin:
+        client = admin.create_lora_training_client(base_directory, rank=2).result()
+        path = client.save_weights_external("x").result().path
+    rest = tinker.RestClient(base_url=guarded, api_key="tml-user")
+    urls: dict[str, Any] = rest.get_external_weights_urls(path).result().urls
+    assert urllib.request.urlopen(urls["manifest.json"], timeout=30).status == 200
+    with pytest.raises(tinker.PermissionDeniedError):
+        rest.delete_checkpoint_from_tinker_path(path).result()
