@@ -6,7 +6,7 @@ to hidden states or logits (soft caps, scales) is done.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -37,10 +37,13 @@ class Halves:
         if self.reach and not self._packs():
             self.reach = 0
 
+    def taking(self, inputs: dict[str, Any]) -> AbstractContextManager[None]:
+        """Open while such inputs are decoded and, as layers may be computed again, learnt from."""
+        return packed(self._decoder.config) if DOCUMENTS in inputs else nullcontext()
+
     def decode(self, inputs: dict[str, Any]) -> Any:
         """The decoder's answer, whose `last_hidden_state` is [B, T, H]."""
-        with packed(self._decoder.config) if DOCUMENTS in inputs else nullcontext():
-            return self._decoder(**inputs, use_cache=False)
+        return self._decoder(**inputs, use_cache=False)
 
     def logits(self, answer: BaseModelOutput, hidden: Tensor) -> Tensor:
         """[N, V] after hidden states [N, H] of the decoder's answer."""
@@ -72,7 +75,8 @@ class Halves:
             DOCUMENTS: Documents(lengths, device),
         }
         try:
-            together = self.decode(inputs).last_hidden_state[0]
+            with self.taking(inputs):
+                together = self.decode(inputs).last_hidden_state[0]
         except (TypeError, KeyError, AttributeError):
             return False
         alone = [self.decode({"input_ids": part[None]}) for part in ids.split(lengths)]

@@ -66,7 +66,8 @@ class Passes:
         found = torch.zeros(1 + sum(map(len, rows)), dtype=torch.float64, device=self._device)
         for group in self._groups(rows):
             batch = collate(group, self._halves.reach, self._device)
-            value, logprobs = self._through(batch, loss, loss_config, learn)
+            with self._halves.taking(batch.inputs):
+                value, logprobs = self._through(batch, loss, loss_config, learn)
             found[0] += value
             found[1 + batch.places] = logprobs.double()
             self._on_micro_batch()

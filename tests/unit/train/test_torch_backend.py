@@ -14,8 +14,8 @@ from actors.lm.adapter import read_adapter
 from actors.lm.base import LoadedBase, load_base
 from actors.train.backend import AdamParams, Label
 from actors.train.datum import Datum, normalised
-from actors.train.on_torch.lora import add_lora, resolve_targets
 from actors.train.on_torch.backend import TorchBackend
+from actors.train.on_torch.lora import add_lora, resolve_targets
 from configs.errors import UserError
 from configs.sections import LoraConfig
 from configs.sft import SftConfig

@@ -1,0 +1,74 @@
+"""Two processes, each with the whole base or with a part of it, train what one process trains."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+from small_training import small_config, small_datums
+from torch.distributed.tensor import DTensor
+
+from actors.lm.adapter import read_adapter
+from actors.train.backend import AdamParams, Label
+from actors.train.datum import normalised
+from actors.train.on_torch.backend import TorchBackend
+from actors.train.on_torch.start import start_backend
+from configs.errors import UserError
+from configs.sft import SftConfig
+
+
+def train(backend: TorchBackend, folder: str) -> list[tuple[float, float]]:
+    """Three steps on batches of different sizes, one of them of a single row."""
+    datums, told = small_datums(9), []
+    for rows in (datums[:8], datums[8:], datums[2:7]):
+        passed = backend.forward_backward(normalised(rows), "cross_entropy").result()
+        stepped = backend.optim_step(AdamParams(learning_rate=1e-2)).result()
+        assert [len(values) for values in passed.logprobs] == [len(datum) for datum in rows]
+        said = -sum(
+            float(values @ np.asarray(datum.weights))
+            for values, datum in zip(passed.logprobs, normalised(rows), strict=True)
+        )
+        assert said == pytest.approx(passed.loss, rel=1e-5)  # the other rank's rows included
+        told.append((passed.loss, stepped.grad_norm))
+    backend.save(folder, Label("run", 1, 3))
+    return told
+
+
+def rank_main(rank: int, configs: list[SftConfig], folder: Path) -> None:
+    torch.set_num_threads(1)
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    store = f"file://{folder}/store"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    for config in configs:
+        backend = start_backend(config, torch.device("cpu"))
+        parts = {type(p) for n, p in backend._model.named_parameters() if ".layers." in n}
+        assert (DTensor in parts) == (config.sharding == "fsdp")
+        told = train(backend, str(folder / config.sharding))
+        torch.save(told, folder / f"{config.sharding}{rank}")
+    dist.destroy_process_group()
+
+
+def test_two_ranks_train_as_one(small_base: str, tmp_path: Path):
+    config = partial(small_config, small_base, micro_batch_tokens=100)
+    expected = train(start_backend(config(), torch.device("cpu")), str(tmp_path / "alone"))
+    sharded = config(sharding="fsdp", gradient_checkpointing=True)
+    torch.multiprocessing.spawn(rank_main, ([config(), sharded], tmp_path), nprocs=2)
+    one = read_adapter(str(tmp_path / "alone")).tensors
+    for way in ("replicated", "fsdp"):
+        for rank in range(2):
+            told = torch.load(tmp_path / f"{way}{rank}")
+            for found, alone in zip(told, expected, strict=True):
+                assert found == pytest.approx(alone, rel=1e-4)
+        two = read_adapter(str(tmp_path / way)).tensors
+        assert one.keys() == two.keys()
+        for name, tensor in one.items():
+            torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5)
+
+
+def test_a_base_in_four_bits_needs_a_gpu(small_base: str):
+    with pytest.raises(UserError, match=r"quantization=nf4 needs a CUDA GPU.*quantization=none"):
+        start_backend(small_config(small_base, quantization="nf4"), torch.device("cpu"))
