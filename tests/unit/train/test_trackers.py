@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from small_training import some_step
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.event_pb2 import Event  # pyrefly: ignore
 
 from actors.store.run import Run
 from actors.store.storage import Storage
