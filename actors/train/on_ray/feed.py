@@ -38,8 +38,7 @@ class Feed:
 
     def failed(self, message: str) -> None:
         """A worker failed; training goes on if it may."""
-        if message not in self._failures:  # Ray tells of a dead worker as often as it looks
-            self._failures.append(message)
+        self._failures.append(message)
 
     def news(self, steps: int, failures: int) -> News:
         """What came in after so many steps and failures."""
