@@ -11,6 +11,7 @@ A checkpoint is there once its adapter's config is, which is written last, and i
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -73,9 +74,10 @@ class Store:
         self._storage, self._clock = Storage(root), clock
 
     def add_run(self, run: Run) -> None:
-        """A training client was made."""
+        """A training client was made, perhaps for the second time: its trainer was killed."""
         data = json.dumps(asdict(run), indent=2).encode()
-        self._storage.write_new(f"{_ROOT}/{run_folder(run.id)}/{_RUN}", data)
+        with suppress(FileExistsError):
+            self._storage.write_new(f"{_ROOT}/{run_folder(run.id)}/{_RUN}", data)
 
     def run(self, run_id: str) -> Run:
         """A training run."""

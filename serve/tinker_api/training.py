@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnavailableError, RayActorError
 
 from serve.tinker_api.futures import PROTOBUF, Failed, Futures, Outcome, answered
 from serve.tinker_api.paths import absent, request_id
@@ -18,6 +18,7 @@ from serve.tinker_api.store import Run
 from serve.tinker_api.trainer import Loading, Saving
 
 _LOST = "the trainer died over this request; make the training client anew from its last checkpoint"
+_BACK_S = 0.5
 _GRAD_NORM = "unclipped_grad_l2:mean"  # as the hosted service names it
 
 
@@ -48,11 +49,9 @@ class Training:
         if request in self._futures:
             return request
         self._clients[run.id] = _Client(run, Turns())
-        # The trainer gets it before anything of this client's that comes later.
-        reply = self._trainer.create.remote(run, loading)
 
         async def work() -> Outcome:
-            await _opened(reply)
+            await _opened(self._created(run, loading))
             if loading is None:
                 return answered({"model_id": run.id, "type": "create_model"})
             return answered({"path": str(loading.path), "model_id": run.id, "type": "load_weights"})
@@ -139,6 +138,14 @@ class Training:
         for ready in turns.arrive(seq_id, turn):
             ready.handed.set_result(ready.call())
         return request
+
+    async def _created(self, run: Run, loading: Loading | None) -> Any:
+        """What the trainer says; one that is being started again is asked until it is there."""
+        while True:
+            try:
+                return await self._trainer.create.remote(run, loading)
+            except ActorUnavailableError:
+                await asyncio.sleep(_BACK_S)
 
     def _client(self, run_id: str) -> "_Client":
         self._sessions.alive(run_id)

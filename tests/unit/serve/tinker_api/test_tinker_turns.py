@@ -1,0 +1,206 @@
+"""The front's pure parts: turns, outcomes, sessions, names, the store, all with clocks of ours."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from small_base import small_llama
+from tinker import types
+
+from actors.lm.adapter import Manifest, write_adapter
+from serve.openai.errors import Refused
+from serve.tinker_api.futures import KEPT_S, Failed, Futures, Outcome, answered
+from serve.tinker_api.lora import layers_of, lora_of
+from serve.tinker_api.paths import (
+    CheckpointPath,
+    parse_path,
+    request_id,
+    run_folder,
+    run_id,
+    run_of_folder,
+    session_of,
+)
+from serve.tinker_api.sampling import call_of
+from serve.tinker_api.sequencing import Turns
+from serve.tinker_api.sessions import IDLE_S, Sessions
+from serve.tinker_api.store import Checkpoint, Run, Store
+
+SESSION = "a" * 32
+RUN = Run(run_id(SESSION, 0), "base", 4, 0, True, True, "2026-01-01T00:00:00+00:00")
+
+
+@given(st.permutations(range(1, 9)), st.lists(st.integers(-2, 12)))
+def test_turns_come_in_order_and_once(order: list[int], again: list[int]) -> None:
+    turns, ran = Turns[int](), []
+    for number in [*order[:4], *again, *order[4:], *again]:
+        ran += turns.arrive(number, number)
+    assert ran == sorted({*order, *(number for number in again if number > 8)} & set(ran))
+    assert ran[:8] == list(range(1, 9))
+    assert turns.waits_for == len(ran) + 1
+
+
+def test_outcomes_stay_for_a_while_after_they_were_told() -> None:
+    now = 0.0
+
+    async def main() -> None:
+        nonlocal now
+        futures, go = Futures(lambda: now), asyncio.Event()
+
+        async def work() -> Outcome:
+            await go.wait()
+            return answered({"done": True})
+
+        async def fail() -> Outcome:
+            raise Failed("no room", "server")
+
+        futures.begin("s:1", work())
+        assert await futures.wait("s:1", 0) is None
+        go.set()
+        assert await futures.wait("s:1", 9) == Outcome(b'{"done": true}')
+        futures.begin("s:2", fail())
+        failed = await futures.wait("s:2", 9)
+        assert failed == Outcome(b'{"error": "no room", "category": "server"}')
+        now = KEPT_S / 2
+        futures.forget_told()
+        assert await futures.wait("s:1", 9)
+        now = KEPT_S + 1
+        futures.forget_told()
+        with pytest.raises(Refused, match="no request"):
+            await futures.wait("s:1", 9)
+        go.clear()
+        futures.begin("t:1", work())
+        await asyncio.sleep(0)
+        futures.forget_session("t")
+        assert "t:1" not in futures
+
+    asyncio.run(main())
+
+
+def test_a_fault_of_ours_is_the_servers(capsys: pytest.CaptureFixture[str]) -> None:
+    async def main() -> Any:
+        futures = Futures(lambda: 0.0)
+
+        async def fault() -> Outcome:
+            raise KeyError("secret")
+
+        futures.begin("s:1", fault())
+        return await futures.wait("s:1", 9)
+
+    body = asyncio.run(main()).body
+    assert b'"category": "server"' in body
+    assert b"secret" not in body
+    assert "KeyError: 'secret'" in capsys.readouterr().err
+
+
+def test_silent_sessions() -> None:
+    now = 0.0
+    sessions = Sessions(lambda: now, iter("abc").__next__)
+    for _ in range(3):
+        sessions.open(None, None)
+    assert sessions.ids == ["c", "b", "a"]
+    now = IDLE_S - 1
+    sessions.alive("b:train:0:7")  # a request of its training client is a sign of life
+    now = IDLE_S + 1
+    assert sessions.silent() == ["a", "c"]
+    sessions.close("a")
+    for name, status in (("a:sample:0", 410), ("nobody", 404)):
+        with pytest.raises(Refused) as caught:
+            sessions.alive(name)
+        assert caught.value.failure.status == status
+
+
+def test_names() -> None:
+    path = CheckpointPath(RUN.id, "weights", "step-1.5_a")
+    assert parse_path(str(path)) == path
+    assert str(types.ParsedCheckpointTinkerPath.from_tinker_path(str(path)).checkpoint_id) == (
+        path.checkpoint_id
+    )
+    assert run_of_folder(run_folder(RUN.id)) == RUN.id
+    assert run_of_folder("else") is None
+    assert session_of(request_id(RUN.id, 3)) == SESSION
+
+
+@given(st.text())
+def test_no_path_leads_out_of_the_store(text: str) -> None:
+    for path in (text, f"tinker://{text}", f"tinker://{RUN.id}/weights/{text}"):
+        try:
+            found = parse_path(path)
+        except Refused:
+            continue
+        assert str(found) == path
+        assert "/" not in found.name
+        assert not found.name.startswith(".")
+
+
+def test_checkpoints_in_the_store(tmp_path: Path) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    store = Store(str(tmp_path), lambda: now)
+    path = CheckpointPath(RUN.id, "weights", "a")
+    entry = Checkpoint("base", 4, True, True, now.isoformat(), user_metadata={"k": "v"})
+    assert (store.runs(), store.checkpoints(RUN.id)) == ([], {})
+    store.add_run(RUN)
+    assert store.runs() == [RUN]
+
+    def write(ttl_s: int | None) -> None:
+        folder = store.begin(path, entry, ttl_s)
+        with pytest.raises(Refused, match="no checkpoint"):
+            store.read(path)  # a kill could come here
+        tensors = {"base_model.model.x.lora_A.weight": torch.ones(4, 2)}
+        write_adapter(folder, {"r": 4}, tensors, Manifest("a", 1, 1, "a", "base", "digest"))
+
+    write(60)
+    found = store.read(path)
+    assert found.user_metadata == {"k": "v"}
+    assert found.size_bytes > 32
+    with pytest.raises(Failed, match="never overwritten"):
+        store.begin(path, entry, None)
+    now += timedelta(seconds=59)
+    assert list(store.checkpoints(RUN.id)) == [path]
+    size, pieces = store.file(path, "manifest.json")
+    assert size == len(b"".join(pieces))
+    with pytest.raises(Refused, match="has no file"):
+        store.file(path, "run.json")
+    now += timedelta(seconds=1)
+    assert store.checkpoints(RUN.id) == {}
+    with pytest.raises(Refused, match="no checkpoint"):
+        store.read(path)
+    write(None)
+    store.delete(path)
+    assert store.checkpoints(RUN.id) == {}
+
+
+def test_groups_of_layers() -> None:
+    layers = layers_of(small_llama())
+    assert layers.attention == [f"self_attn.{name}_proj" for name in ("k", "o", "q", "v")]
+    assert layers.others == ["mlp.down_proj", "mlp.gate_proj", "mlp.up_proj"]
+    assert lora_of(layers, RUN).targets == "all-linear"
+    neither = Run(RUN.id, "base", 4, 0, False, False, RUN.created)
+    with pytest.raises(ValueError, match="nothing is left"):
+        lora_of(layers, neither)
+
+
+@pytest.mark.parametrize(
+    ("stop", "strings", "ends"),
+    [
+        (None, (), None),
+        ([], (), frozenset()),
+        ("a", ("a",), None),
+        (["a", "b"], ("a", "b"), None),
+        ([5, 6], (), frozenset({5, 6})),
+    ],
+)
+def test_what_stops_a_sample(stop: Any, strings: tuple[str, ...], ends: Any) -> None:
+    request = types.SampleRequest(
+        prompt=types.ModelInput.from_ints([1]),
+        sampling_params=types.SamplingParams(max_tokens=3, stop=stop, top_k=-1, seed=-1),
+        num_samples=2,
+    )
+    call = call_of(request, "one@1")
+    assert (call.stop, call.end_ids) == (strings, ends)
+    assert (call.model, call.prompts, call.n, call.top_k) == ("one@1", [[1]], 2, 0)
+    assert call.seed == 2**63 - 1
