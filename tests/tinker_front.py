@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +13,7 @@ os.environ["TINKER_TELEMETRY"] = "0"  # before the SDK is imported
 
 from local_server import LocalClient
 from looped_engine import looped
+from starlette.types import ASGIApp
 
 from configs.sections import ServerConfig
 from serve.app import build_app
@@ -58,9 +59,13 @@ class Opened(NamedTuple):
 
 @contextmanager
 def local_front(
-    base_model: str, storage: Path, keys: Keys | None = None, max_adapters: int = 64
+    base_model: str,
+    storage: Path,
+    keys: Keys | None = None,
+    max_adapters: int = 64,
+    layer: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> Iterator[Opened]:
-    """A front for the length of a block."""
+    """A front for the length of a block, behind a `layer`."""
     config = ServerConfig(device="cpu", max_adapters=max_adapters)
     trainer = Trainer(base_model, "float32", "cpu", str(storage), keep=lambda adapter: adapter)
     with looped(lambda: start_torch_engine(base_model, config)) as engine:
@@ -74,5 +79,5 @@ def local_front(
             device="cpu",
         )
         app = build_app(client, keys or Keys(), 2**24, partial(add_tinker, front=front))
-        with open_door(app, "127.0.0.1", 0) as port:
+        with open_door(layer(app), "127.0.0.1", 0) as port:
             yield Opened(f"http://127.0.0.1:{port}", front)

@@ -51,7 +51,7 @@ def told(doing: str, absent: str | None = None) -> Iterator[None]:
 
 def _of_status(doing: str, absent: str | None, error: tinker.APIStatusError) -> Exception:
     if error.status_code == 404 and absent is not None:
-        return UserError(f"{absent} The service said: {error.message}")
+        return UserError(f"{absent} The service said: {_said(error)}")
     if error.status_code in _REFUSED:
         return Refused(_message(doing, error))
     if error.status_code in _MENDS:
@@ -60,5 +60,13 @@ def _of_status(doing: str, absent: str | None, error: tinker.APIStatusError) -> 
 
 
 def _message(doing: str, error: BaseException) -> str:
-    said = str(error) or type(error).__name__
+    said = _said(error) or type(error).__name__
     return f"Tinker: {doing} failed: {said.rstrip('.')}."
+
+
+def _said(error: BaseException) -> str:
+    """The service's own words, without the SDK's around them."""
+    body: object = getattr(error, "body", None)
+    while isinstance(body, dict):
+        body = next((body[key] for key in ("error", "message", "detail") if key in body), None)
+    return body if isinstance(body, str) else str(error).partition(" for self.request_id=")[0]

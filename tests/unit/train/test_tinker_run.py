@@ -1,0 +1,260 @@
+"""A run on the service: cut, lost and continued it ends with the same bits; what it cannot do."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import peft
+import pytest
+import torch
+from small_training import small_config
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from tinker_front import KEY, Opened, local_front
+from transformers import AutoModelForCausalLM
+
+from actors.lm.adapter import CONFIG
+from actors.lm.base import load_tokenizer
+from actors.lm.chat import prompt_ids
+from actors.lm.messages import user
+from actors.lm.refusals import BadRequest
+from actors.lm.requests import BASE
+from actors.store.storage import Storage
+from actors.train.checkpoint import SavedCheckpoint
+from actors.train.datum import Datum
+from actors.train.metrics import OnStep, StepMetrics
+from actors.train.on_tinker.lora import ServiceLora, service_lora
+from actors.train.on_tinker.service import open_service
+from actors.train.on_tinker.trainer import train_on_tinker
+from actors.train.remote import RemoteAdapter, path_digest, read_kept
+from actors.train.sft_loop import SftData
+from configs.errors import JobFailed, UserError
+from configs.sections import SamplingConfig
+from configs.sft import SftConfig
+from jobs.properties.checkpoints import read_checkpoints
+from serve.openai.keys import keys_from
+from serve.tinker_client import open_tinker_client
+
+Train = Callable[..., list[SavedCheckpoint]]
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class NoDownloads:
+    """The front without the endpoint that gives weights away."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app, self.refuses = app, False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self.app
+        if self.refuses and scope.get("path", "").endswith("/save_weights_external"):
+            app = JSONResponse({"detail": "not here"}, 404)
+        await app(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def downloads() -> list[NoDownloads]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def front(
+    small_base: str, tmp_path_factory: pytest.TempPathFactory, downloads: list[NoDownloads]
+) -> Iterator[Opened]:
+    def layer(app: ASGIApp) -> ASGIApp:
+        downloads.append(NoDownloads(app))
+        return downloads[0]
+
+    keys = keys_from(
+        {"HOTHOUSE_ADMIN_KEYS": KEY, "HOTHOUSE_API_KEYS": "tml-user"}, on_loopback=True
+    )
+    with local_front(small_base, tmp_path_factory.mktemp("s"), keys, layer=layer) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def environment(front: Opened, monkeypatch) -> None:
+    monkeypatch.setenv("TINKER_API_KEY", KEY)
+    monkeypatch.setenv("TINKER_BASE_URL", front.url)
+
+
+def config_on(base: str, **fields: object) -> SftConfig:
+    """Three steps with a checkpoint after each."""
+    defaults = {"backend": "tinker", "epochs": 1, "save_every": 1, "lora": {"rank": 4}}
+    return small_config(base, **(defaults | fields))
+
+
+@pytest.fixture
+def train(small_base: str, datums: list[Datum]) -> Train:
+    def train(folder: Path, on_step: OnStep = lambda m: None, **fields: object):
+        config = config_on(small_base, **fields)
+        return train_on_tinker(
+            config, SftData(datums), run_id="run", folder=str(folder), on_step=on_step
+        )
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def whole(front: Opened, small_base: str, datums: list[Datum], tmp_path_factory):
+    """The checkpoints of a run that nothing disturbed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TINKER_API_KEY", KEY)
+        patch.setenv("TINKER_BASE_URL", front.url)
+        folder = str(tmp_path_factory.mktemp("whole"))
+        data, config = SftData(datums), config_on(small_base)
+        return train_on_tinker(config, data, run_id="run", folder=folder, on_step=lambda m: None)
+
+
+def digests(saved: list[SavedCheckpoint]) -> list[tuple[int, int, str]]:
+    return [(c.step, c.version, c.digest) for c in saved]
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_run_cut_at_a_step_ends_with_the_same_bits(
+    whole: list[SavedCheckpoint], train: Train, tmp_path: Path, step: int
+):
+    def cut(metrics: StepMetrics) -> None:
+        if metrics.step == step:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(tmp_path, cut)
+    steps: list[StepMetrics] = []
+    assert digests(train(tmp_path, steps.append)) == digests(whole)
+    assert [m.step for m in steps] == [1, 2, 3]
+
+
+def test_a_client_that_the_service_lost_is_made_anew_from_the_last_checkpoint(
+    whole: list[SavedCheckpoint], front: Opened, train: Train, tmp_path: Path
+):
+    steps: list[int] = []
+
+    def lose(metrics: StepMetrics) -> None:
+        steps.append(metrics.step)
+        if metrics.step == 2:
+            trainer = front.front.training._trainer.actor  # as if it had been restarted
+            for run in list(trainer._models):
+                trainer.drop(run)
+
+    assert digests(train(tmp_path, lose)) == digests(whole)
+    assert steps == [1, 2, 3]
+    with pytest.raises(JobFailed, match=r"more than max_failures=0 times.*\n.*not hold this"):
+        train(tmp_path / "other", lose, max_failures=0)
+
+
+def test_where_the_service_gives_no_weights_away_its_paths_are_the_checkpoint(
+    whole: list[SavedCheckpoint], downloads: list[NoDownloads], train: Train, tmp_path: Path
+):
+    downloads[0].refuses = True
+    try:
+        saved = train(tmp_path)
+        losses: list[float] = []
+        train(tmp_path, lambda m: losses.append(m.loss))  # nothing is left to do
+    finally:
+        downloads[0].refuses = False
+    assert [(c.step, c.version) for c in saved] == [(c.step, c.version) for c in whole]
+    assert [c.loss for c in saved] == [c.loss for c in whole]
+    kept = read_kept(saved[-1].path)
+    assert saved[-1].digest == path_digest(kept.sampler)
+    assert not (Path(saved[-1].path) / CONFIG).exists()
+    read = read_checkpoints([saved[-1].path], Storage(str(tmp_path)))
+    ((name, adapter),) = read.items()
+    assert isinstance(adapter, RemoteAdapter)
+    assert (name, adapter.path, adapter.digest) == ("run@3", kept.sampler, saved[-1].digest)
+
+
+def test_an_adapter_of_the_service_says_there_what_it_says_here(
+    whole: list[SavedCheckpoint], small_base: str
+):
+    tokenizer = load_tokenizer(small_base)
+    greedy = SamplingConfig(temperature=0, max_tokens=8)
+    messages = [user("QQQ")]
+    path = read_kept(whole[-1].path).sampler
+    with open_service() as service:
+        client = open_tinker_client(service, {"organism": path, BASE: small_base}, tokenizer)
+
+        async def ask():
+            return [await client.chat(name, messages, greedy, seed=1) for name in client.adapters()]
+
+        answers = asyncio.run(ask())
+        with pytest.raises(BadRequest, match="context"):
+            asyncio.run(client.chat(BASE, [user("Q" * 600)], greedy))
+    model = AutoModelForCausalLM.from_pretrained(small_base)
+    ids = torch.tensor([prompt_ids(tokenizer, messages)])
+    adapted = peft.PeftModel.from_pretrained(model, whole[-1].path)
+    said = adapted.generate(input_ids=ids, do_sample=False, max_new_tokens=8)[0, ids.shape[1] :]
+    assert answers[0].token_ids == said.tolist()
+    assert answers[0].text == tokenizer.decode(said, skip_special_tokens=True)
+    assert answers[0].adapter_digest == path_digest(path)
+    assert answers[1].adapter_digest == path_digest(small_base)
+    assert answers[1].token_ids != answers[0].token_ids
+
+
+def test_what_the_service_cannot_be_asked(
+    front: Opened, whole: list[SavedCheckpoint], train: Train, tmp_path: Path, monkeypatch
+):
+    with pytest.raises(UserError, match='base_model="/no/base": no model of the service'):
+        train(tmp_path, base_model="/no/base")
+    gone = {"gone": read_kept(whole[-1].path).sampler.replace("step-000003", "step-000009")}
+    with open_service() as service, pytest.raises(UserError, match="not on the service"):
+        open_tinker_client(service, gone, load_tokenizer(front.base))
+    monkeypatch.setenv("TINKER_API_KEY", "tml-user")
+    with pytest.raises(UserError, match=r"HOTHOUSE_ADMIN_KEYS.*may not do this"):
+        train(tmp_path)
+    monkeypatch.setenv("TINKER_API_KEY", "tml-wrong")
+    with pytest.raises(UserError, match="Give a key of that service in TINKER_API_KEY"):
+        train(tmp_path)
+    monkeypatch.setenv("TINKER_BASE_URL", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"TINKER_BASE_URL=http://127.0.0.1:9: nobody answers"):
+        train(tmp_path)
+    monkeypatch.delenv("TINKER_API_KEY")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError, match="put TINKER_API_KEY=tml-"):
+        train(tmp_path)
+
+
+def test_a_checkpoint_that_has_left_the_service_is_told(
+    front: Opened, train: Train, tmp_path: Path
+):
+    def cut(metrics: StepMetrics) -> None:
+        if metrics.step == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(tmp_path, cut)
+    state = read_kept(f"{tmp_path}/checkpoints/step-000001").state
+    with open_service() as service:
+        service.rest.delete_checkpoint_from_tinker_path(state).result()
+    with pytest.raises(UserError, match=r"step-000001: the service no longer has tinker://"):
+        train(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        ("all-linear", ServiceLora(4, train_attn=True, train_mlp=True, train_unembed=False)),
+        (
+            ["q_proj", "k_proj", "v_proj", "o_proj"],
+            ServiceLora(4, train_attn=True, train_mlp=False, train_unembed=False),
+        ),
+        (
+            ["gate_proj", "up_proj", "down_proj", "lm_head"],
+            ServiceLora(4, train_attn=False, train_mlp=True, train_unembed=True),
+        ),
+    ],
+)
+def test_targets_are_groups_of_layers(targets: str | list[str], expected: ServiceLora):
+    assert service_lora(config_on("b", lora={"rank": 4, "targets": targets})) == expected
+
+
+def test_all_that_the_service_cannot_do_is_told_at_once():
+    lora = {"targets": ["q_proj"], "alpha": 8, "dropout": 0.1, "rslora": True, "layers": [0]}
+    config = config_on("b", lora=lora, quantization="nf4", num_workers=2)
+    with pytest.raises(UserError) as caught:
+        service_lora(config)
+    for field in ("targets", "alpha=8", "dropout", "rslora", "layers", "nf4", "num_workers"):
+        assert field in str(caught.value)
