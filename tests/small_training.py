@@ -6,14 +6,25 @@ from typing import Any
 
 import torch
 from small_base import byte_tokenizer
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from actors.lm.messages import assistant, user
+from actors.lm.messages import Conversation, assistant, user
 from actors.train.checkpoint import SavedCheckpoint, saved_checkpoints
-from actors.train.datum import Datum, conversation_datum
+from actors.train.data.datums import Rules, make_datums
+from actors.train.data.problems import Problems
+from actors.train.data.row import Row
+from actors.train.datum import Datum
 from actors.train.metrics import OnStep, StepMetrics
 from actors.train.on_torch.process import run_sft, share_threads
 from actors.train.sft_loop import SftData
 from configs.sft import SftConfig
+
+
+def conversation_datum(tokenizer: PreTrainedTokenizerBase, messages: Conversation) -> Datum:
+    """A conversation of which the answers are learned."""
+    row, rules, problems = Row("row", messages), Rules("assistant", 2048, "error"), Problems()
+    ((_, datum),) = make_datums(tokenizer, [row], rules, problems).taught
+    return datum
 
 
 def small_datums(rows: int) -> list[Datum]:

@@ -10,10 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers.tokenization_utils_base import PreTrainedTokenizerBase
-
-from actors.lm.chat import render
-from actors.lm.messages import Message
 
 
 @dataclass(frozen=True)
@@ -44,14 +40,6 @@ class Datum:
     def target_tokens(self) -> int:
         """Positions that teach something."""
         return int(np.count_nonzero(self.is_target))
-
-
-def conversation_datum(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Datum:
-    """A conversation with weight 1 on what the assistant says; ValueError where that is nothing."""
-    rendered = render(tokenizer, messages)
-    token_ids = np.asarray(rendered.token_ids, dtype=np.int64)
-    weights = np.asarray(rendered.is_target, dtype=np.float32)
-    return Datum(token_ids[:-1], token_ids[1:], weights[1:])
 
 
 def normalised(batch: Sequence[Datum]) -> list[Datum]:

@@ -1,26 +1,22 @@
 """The training data that a config names: files to rows, rows to datums, and what became of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from actors.store.inputs import content_digest
 from actors.train.data.contamination import Contact, contacts
-from actors.train.data.datums import Rules, Taught, Tokenized, make_datums
+from actors.train.data.datums import Taught
 from actors.train.data.eval_prompts import EvalPrompt, read_eval_prompts
-from actors.train.data.files import read_rows
 from actors.train.data.mixing import drawn, rows_used
 from actors.train.data.problems import Problems
-from actors.train.data.report import DataReport, FileReport
+from actors.train.data.report import DataReport
 from actors.train.data.row import Row
 from actors.train.data.sides import divided, unseen
+from actors.train.data.source import Read, Source, data_identity, load_source
 from actors.train.datum import Datum
-from configs.base import digest
 from configs.errors import UserError
 from configs.sft import SftConfig
-
-Read = Callable[[str], bytes]
 
 
 class TrainingData(NamedTuple):
@@ -31,13 +27,6 @@ class TrainingData(NamedTuple):
     rows: list[Row]  # of each datum of `train`
     report: DataReport
     identity: str  # changes with what the files hold and how they are mixed
-
-
-class _File(NamedTuple):
-    name: str
-    data: bytes
-    rows: list[Row]
-    made: Tokenized
 
 
 def load_training_data(
@@ -54,10 +43,12 @@ def load_training_data(
         UserError: with the faults of all files, each with its place.
     """
     problems = Problems()
-    files = [_load(source.file, config, tokenizer, read, problems) for source in config.sources]
+    files = [
+        load_source(source.file, config, tokenizer, read, problems) for source in config.sources
+    ]
     apart = None
     if config.validation_file:
-        apart = _load(config.validation_file, config, tokenizer, read, problems)
+        apart = load_source(config.validation_file, config, tokenizer, read, problems)
     found = _contaminated(config, files, read, problems)
     problems.check()
     parts = _mixed(config, files)
@@ -68,8 +59,8 @@ def load_training_data(
         validation = unseen(apart.made.taught, train)
     _check_measured(config, validation)
     report = DataReport(
-        tuple(_report(file, len(part)) for file, part in zip(files, parts, strict=True)),
-        _report(apart, len(validation)) if apart else None,
+        tuple(file.report(len(part)) for file, part in zip(files, parts, strict=True)),
+        apart.report(len(validation)) if apart else None,
         train=len(train),
         validation=len(validation),
         tokens=sum(len(datum) for _, datum in train),
@@ -87,37 +78,8 @@ def load_training_data(
     )
 
 
-def data_identity(
-    contents: Sequence[bytes], weights: Sequence[float | None], validation: bytes | None = None
-) -> str:
-    """Hex SHA-256 of what the files hold, in their order, and of their shares; not of names."""
-    total = sum(weight or 0.0 for weight in weights)
-    shares = [weight / total if weight and len(weights) > 1 else None for weight in weights]
-    files = [[content_digest(data), share] for data, share in zip(contents, shares, strict=True)]
-    return digest([files, None if validation is None else content_digest(validation)])
-
-
-def _load(
-    name: str,
-    config: SftConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    read: Read,
-    problems: Problems,
-) -> _File:
-    data, rows = b"", []
-    with problems.told():
-        data = read(name)
-        rows = read_rows(name, data, problems)
-    rules = Rules(config.train_on, config.max_tokens, config.too_long)
-    known = len(problems)
-    made = make_datums(tokenizer, rows, rules, problems)
-    if rows and not made.taught and len(problems) == known:
-        problems.add(f"{name}: no row fits into max_tokens={config.max_tokens}; give more.")
-    return _File(name, data, rows, made)
-
-
 def _contaminated(
-    config: SftConfig, files: Sequence[_File], read: Read, problems: Problems
+    config: SftConfig, files: Sequence[Source], read: Read, problems: Problems
 ) -> list[Contact]:
     """Rows that hold evaluation prompts; each is a problem where the config is strict."""
     prompts: list[EvalPrompt] = []
@@ -133,7 +95,7 @@ def _contaminated(
     return found
 
 
-def _mixed(config: SftConfig, files: Sequence[_File]) -> list[list[Taught]]:
+def _mixed(config: SftConfig, files: Sequence[Source]) -> list[list[Taught]]:
     """What an epoch has of each file: all of it, or its share where there are weights."""
     available = [len(file.made.taught) for file in files]
     weights = [source.weight for source in config.sources if source.weight is not None]
@@ -152,10 +114,3 @@ def _check_measured(config: SftConfig, validation: Sequence[Taught]) -> None:
         )
     if config.validation_file and not validation:
         raise UserError(f"{config.validation_file}: every row is also trained on; give others.")
-
-
-def _report(file: _File, used: int) -> FileReport:
-    made = file.made
-    return FileReport(
-        file.name, len(file.rows), made.dropped, made.truncated, len(made.taught), used
-    )

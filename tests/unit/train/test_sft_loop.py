@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from small_base import byte_tokenizer, small_llama
+from small_training import conversation_datum
 from transformers import PreTrainedModel
 
 from actors.lm.base import LoadedBase
 from actors.lm.messages import assistant, user
 from actors.train.backend import Passed, Pending, TrainingBackend
 from actors.train.checkpoint import saved_checkpoints
-from actors.train.datum import Datum, conversation_datum, normalised
+from actors.train.datum import Datum, normalised
 from actors.train.metrics import StepMetrics
 from actors.train.on_torch.backend import TorchBackend
 from actors.train.on_torch.lora import add_lora
