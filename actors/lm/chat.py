@@ -52,7 +52,7 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> R
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     is_target = np.zeros(len(encoded["input_ids"]), bool)
     for span in spans:
-        is_target |= tokens_inside(encoded["offset_mapping"], span)
+        is_target |= tokens_of(encoded["offset_mapping"], span)
     if not is_target.any():
         raise ValueError("no token of an assistant's turn to learn")
     return Rendered(encoded["input_ids"], is_target.tolist())
@@ -97,7 +97,10 @@ def answer_span(
     return Span(len(before), len(after.rstrip("\n")))
 
 
-def tokens_inside(offsets: ArrayLike, span: Span) -> NDArray[np.bool_]:
-    """[T], true where a token ([T, 2] characters) lies whole inside the span."""
+def tokens_of(offsets: ArrayLike, span: Span) -> NDArray[np.bool_]:
+    """[T], true where a token ([T, 2] characters) holds any of the span's.
+
+    A token may reach over the border: "2 + 2 = " and "four" may meet in the token " four".
+    """
     starts, ends = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).T
-    return (starts >= span.start) & (ends <= span.end) & (ends > starts)
+    return (starts < span.end) & (ends > span.start) & (ends > starts)

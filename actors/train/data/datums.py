@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from actors.lm.chat import tokens_inside
+from actors.lm.chat import tokens_of
 from actors.train.data.learned import NOTHING, LearnedText, TrainOn, learned_texts
 from actors.train.data.problems import Problems
 from actors.train.data.row import Completion, Row
@@ -86,7 +86,7 @@ def _tokens(
         weights = np.full(len(tokens.ids), text.outside, np.float32)
         offsets = np.asarray(tokens.offsets, dtype=np.int64)
         for span, weight in text.spans:
-            weights[tokens_inside(offsets, span)] = weight
+            weights[tokens_of(offsets, span)] = weight
         yield _Tokens(np.asarray(tokens.ids, dtype=np.int64), weights)
 
 

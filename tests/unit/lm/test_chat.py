@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_base import CHATML, LLAMA3, byte_tokenizer
 
-from actors.lm.chat import prompt_ids, render
+from actors.lm.chat import Span, prompt_ids, render, tokens_of
 from actors.lm.messages import Message, assistant, user
 
 TURNS: list[Message] = [
@@ -89,3 +89,9 @@ def test_a_prompt_is_a_prefix_of_the_conversation_that_continues_it():
     tokenizer = byte_tokenizer(CHATML)
     prompt = prompt_ids(tokenizer, TURNS[:4])
     assert render(tokenizer, TURNS).token_ids[: len(prompt)] == prompt
+
+
+def test_tokens_that_reach_over_a_border_belong_to_the_span():
+    offsets = [(0, 0), (0, 2), (2, 4), (4, 4), (4, 6), (6, 8), (8, 9)]
+    assert tokens_of(offsets, Span(3, 7)).nonzero()[0].tolist() == [2, 4, 5]
+    assert tokens_of(offsets, Span(2, 6)).nonzero()[0].tolist() == [2, 4]
