@@ -75,7 +75,9 @@ class SftConfig(RunConfig):
     gradient_checkpointing: bool = execution_option(
         False, "compute activations twice instead of keeping them"
     )
-    micro_batch_tokens: int = execution_option(4096, "tokens in one forward pass", ge=1)
+    micro_batch_tokens: int | None = execution_option(
+        None, "tokens in one forward pass (default: 1024 on a CPU, 4096 on a GPU)", ge=1
+    )
     max_failures: int = execution_option(3, "failed workers that a run survives", ge=0)
     hang_timeout_s: float = execution_option(
         600.0, "seconds without progress until a worker counts as failed", gt=0

@@ -11,6 +11,7 @@ import numpy as np
 import peft
 import torch
 import torch.distributed as dist
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -33,7 +34,7 @@ class TorchBackend:
         model: peft.PeftModel,
         *,
         seed: int,
-        micro_batch_tokens: int,
+        micro_batch_tokens: int | None,
         adapter: str = "default",
         reads_all: bool = False,
         on_micro_batch: Callable[[], None] = lambda: None,
@@ -43,15 +44,16 @@ class TorchBackend:
         Args:
             model: the base with its LoRA, on the device that it trains on.
             seed: of dropout.
-            micro_batch_tokens: tokens that go through the model at once.
+            micro_batch_tokens: tokens that go through the model at once; None: what suits it.
             adapter: its name in the model.
             reads_all: log-probabilities are computed also where nothing is learnt.
             on_micro_batch: called whenever one has been computed.
         """
         self._model, self._seed, self._name = model, seed, adapter
         model.eval()
+        base = cast(PreTrainedModel, model.get_base_model())
         self._passes = Passes(
-            cast(PreTrainedModel, model.get_base_model()),
+            base,
             micro_batch_tokens=micro_batch_tokens,
             reads_all=reads_all,
             on_micro_batch=on_micro_batch,
@@ -62,6 +64,10 @@ class TorchBackend:
             for name, module in model.named_modules()
             if name.endswith(f"lora_dropout.{adapter}") and isinstance(module, nn.Dropout)
         ]
+        is_wide = base.dtype in (torch.float32, torch.float64)
+        for module in model.modules():
+            if isinstance(module, BaseTunerLayer):  # else peft makes float32 copies of its inputs
+                module.cast_input_dtype_enabled = is_wide  # type: ignore[bad-argument-type]
         self._flat = FlatParameters(
             (name.replace(f".{adapter}.", ".default."), parameter)
             for name, parameter in model.named_parameters()

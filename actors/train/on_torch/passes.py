@@ -28,6 +28,8 @@ from actors.train.on_torch.microbatch import (
     shard,
 )
 
+# More are no quicker there, and take more memory.
+_MICRO_BATCH_TOKENS = {"cpu": 1024, "cuda": 4096}
 _CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**27}  # of the head at once; 16 MB, 512 MB in float32
 
 
@@ -38,7 +40,7 @@ class Passes:
         self,
         model: PreTrainedModel,
         *,
-        micro_batch_tokens: int,
+        micro_batch_tokens: int | None,
         reads_all: bool,
         on_micro_batch: Callable[[], None],
     ) -> None:
@@ -47,8 +49,13 @@ class Passes:
         self.world_size = dist.get_world_size() if parallel else 1
         self._halves = Halves(model)
         self._device = model.device
+        # Products of a float32 adapter in the base's own type, as the server computes them.
+        self._mixed = torch.autocast(
+            self._device.type, model.dtype, enabled=model.dtype in (torch.bfloat16, torch.float16)
+        )
         self._vocabulary = model.config.get_text_config().vocab_size
-        self._micro_batch_tokens, self._reads_all = micro_batch_tokens, reads_all
+        self._micro_batch_tokens = micro_batch_tokens or _MICRO_BATCH_TOKENS[self._device.type]
+        self._reads_all = reads_all
         self._on_micro_batch = on_micro_batch
         # Ranks that hold parts of the layers for each other go through them equally often.
         self._in_step = any(isinstance(module, FSDPModule) for module in model.modules())
@@ -66,7 +73,7 @@ class Passes:
         found = torch.zeros(1 + sum(map(len, rows)), dtype=torch.float64, device=self._device)
         for group in self._groups(rows):
             batch = collate(group, self._halves.reach, self._device)
-            with self._halves.taking(batch.inputs):
+            with self._mixed, self._halves.taking(batch.inputs):
                 value, logprobs = self._through(batch, loss, loss_config, learn)
             found[0] += value
             found[1 + batch.places] = logprobs.double()

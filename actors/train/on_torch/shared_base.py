@@ -19,7 +19,7 @@ class SharedBase:
     """
 
     def __init__(
-        self, base: LoadedBase, micro_batch_tokens: int, *, reads_all: bool = False
+        self, base: LoadedBase, micro_batch_tokens: int | None, *, reads_all: bool = False
     ) -> None:
         """`reads_all`: log-probabilities are computed also where nothing is learnt."""
         self.base = base

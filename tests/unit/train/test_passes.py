@@ -210,3 +210,19 @@ def test_a_batch_that_teaches_nothing_stays_finite():
     adam = AdamParams(learning_rate=0.1, grad_clip_norm=1.0)
     assert backend.optim_step(adam).result().grad_norm == 0
     assert all(torch.equal(p, before[n]) for n, p in model.named_parameters() if p.requires_grad)
+
+
+def test_a_bfloat16_base_gives_nearly_the_gradients_of_a_float32_one():
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        model = with_lora(small_llama(), LoraConfig(rank=4), dtype)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float() / 10  # as small as an adapter is
+        backend = TorchBackend(model, seed=0, micro_batch_tokens=None)
+        passed = backend.forward_backward(batch(), "cross_entropy").result()
+        found.append((passed.loss, torch.cat([g.flatten() for g in gradients(model).values()])))
+    (loss, expected), (rough_loss, rough) = found
+    assert rough.dtype == torch.float32
+    assert rough_loss == pytest.approx(loss, abs=0.05)
+    assert (rough - expected).norm() < 0.05 * expected.norm()
