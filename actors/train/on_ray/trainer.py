@@ -20,6 +20,7 @@ import ray.train
 import ray.train.torch
 import ray.train.v2.api.config as train_v2
 from fsspec.implementations.local import LocalFileSystem
+from ray._private.state import state as ray_state
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from actors.lm.base import load_skeleton
@@ -74,6 +75,12 @@ def on_gpus(least: int, gpus: int) -> bool:
     return gpus > 0
 
 
+def _gpus() -> int:
+    """What the cluster has now, or may grow to."""
+    most = ray_state.get_max_resources_from_cluster_config() or {}
+    return int(max(ray.cluster_resources().get("GPU", 0), most.get("GPU", 0)))
+
+
 class _Trainer(TorchTrainer):
     """Ray Train's own takes over ctrl-C and exits 0; here an interrupt stays an exception.
 
@@ -96,7 +103,7 @@ def _trainer(config: SftConfig, folder: str, assignment: Assignment) -> _Trainer
         ),
         scaling_config=train_v2.ScalingConfig(
             num_workers=config.num_workers,
-            use_gpu=on_gpus(least, int(ray.cluster_resources().get("GPU", 0))),
+            use_gpu=on_gpus(least, _gpus()),
         ),
         run_config=train_v2.RunConfig(
             name=CHECKPOINTS,

@@ -1,17 +1,20 @@
 """Runs on a real Ray Train: any number of workers agree, errors reach the driver as they are."""
 
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 import ray
 import torch
-from small_training import train_in_process
+from small_training import some_step, train_in_process
 
 from actors.lm.adapter import read_adapter
 from actors.train.checkpoint import saved_checkpoints
 from actors.train.datum import Datum
 from actors.train.metrics import StepMetrics
 from actors.train.on_ray.feed import start_feed
+from actors.train.on_ray.gauges import show_step
 from actors.train.on_ray.trainer import on_gpus, train_sft
 from actors.train.on_ray.worker import Assignment, work
 from actors.train.sft_loop import SftData
@@ -81,3 +84,20 @@ def test_unknown_targets_are_told_before_a_worker_starts(
     lora = sft_config.lora.model_copy(update={"targets": ["q_prj"]})
     with pytest.raises(UserError, match="q_prj"):
         train(sft_config, datums, tmp_path, lora=lora)
+
+
+def test_a_step_is_on_rays_metrics_endpoint(ray_cluster: None):
+    show_step("a-run", some_step(3, validation_loss=1.5))
+    [node] = ray.nodes()
+    url = f"http://127.0.0.1:{node['MetricsExportPort']}/metrics"
+    names = ("step", "loss", "validation_loss", "tokens_per_s", "memory_mb")
+    shown = ""
+    for _ in range(240):  # a process reports its figures every few seconds
+        with urllib.request.urlopen(url) as reply:
+            shown = reply.read().decode()
+        if all(f"ray_hothouse_train_{name}{{" in shown for name in names):
+            break
+        time.sleep(0.25)
+    [line] = [x for x in shown.splitlines() if x.startswith("ray_hothouse_train_validation_loss{")]
+    assert 'run="a-run"' in line
+    assert line.endswith(" 1.5")
