@@ -36,8 +36,7 @@ def train(config: SftConfig) -> list[str]:
     read = partial(read_input, storage=Storage(config.storage))
     data = load_training_data(config, load_tokenizer(config.base_model), read)
     inputs = {"data": data.identity, "base_model": resolve_base_name(config.base_model)}
-    if config.backend == "ray":
-        _check_lora(config)
+    _check_lora(config)
     run = open_run(config, "sft", data_label(config.sources), inputs)
     try:
         saved = saved_checkpoints(run.storage.path(run.folder))
@@ -56,6 +55,11 @@ def train(config: SftConfig) -> list[str]:
 
 
 def _check_lora(config: SftConfig) -> None:
+    if config.backend == "tinker":
+        from actors.train.on_tinker.lora import service_lora
+
+        service_lora(config)
+        return
     skeleton = load_skeleton(config.base_model)
     resolve_targets(skeleton, config.lora.targets)
     resolve_layers(skeleton, config.lora.layers)
