@@ -12,12 +12,11 @@ STILL = types.AdamParams(learning_rate=0.0)
 
 def datum(tokens: Sequence[int], **inputs: Any) -> types.Datum:
     """A row that is to say each next token; weights are 1 unless given."""
-    if "advantages" not in inputs:
-        inputs.setdefault("weights", [1.0] * (len(tokens) - 1))
-    return types.Datum(
-        model_input=types.ModelInput.from_ints(list(tokens[:-1])),
-        loss_fn_inputs={"target_tokens": list(tokens[1:]), **inputs},
-    )
+    given: dict[str, Any] = {"target_tokens": list(tokens[1:]), **inputs}
+    if "advantages" not in given:
+        given.setdefault("weights", [1.0] * (len(tokens) - 1))
+    prompt = types.ModelInput.from_ints(list(tokens[:-1]))
+    return types.Datum(model_input=prompt, loss_fn_inputs=given)
 
 
 def rows(count: int, tokens: int, seed: int = 0) -> list[types.Datum]:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from serve.tinker_api.futures import Futures
+from serve.tinker_api.kept import Run, now
 from serve.tinker_api.paths import absent, invalid, run_id
 from serve.tinker_api.sampling import Publisher, Samplers
 from serve.tinker_api.sessions import Session, Sessions
-from serve.tinker_api.store import Run, Store, now
+from serve.tinker_api.store import Store
 from serve.tinker_api.training import Training
 
 _TIDY_S = 30.0

@@ -17,7 +17,6 @@ KEPT_S = 120.0  # after an outcome was told for the first time
 JSON, PROTOBUF = "application/json", "application/x-protobuf"
 
 Category = Literal["user", "server"]
-Work = Coroutine[Any, Any, "Outcome"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,9 @@ class Failed(Exception):
 def answered(result: Mapping[str, Any]) -> Outcome:
     """A result in JSON."""
     return Outcome(json.dumps(result).encode())
+
+
+Work = Coroutine[Any, Any, Outcome]
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import Any
 
 import ray
 
+from actors.store.storage import Storage
 from configs.sections import ServerConfig
 from serve.tinker_api.front import Front
 from serve.tinker_api.sampling import Publisher
@@ -23,15 +24,16 @@ def tinker_front(
 
     A trainer that dies is started again; the training clients that it held are gone.
     """
+    root = Storage(storage_root).path("").rstrip("/")  # in the actor's folder it could be another
     has_gpu = config.device != "cpu" and ray.available_resources().get("GPU", 0) >= 1
     device = "cuda" if has_gpu else "cpu"
     actor = ray.remote(Trainer).options(num_cpus=1, num_gpus=int(has_gpu), max_restarts=-1)
-    trainer: Any = actor.remote(base_names[0], config.dtype, device, storage_root)
+    trainer: Any = actor.remote(base_names[0], config.dtype, device, root)
     try:
         yield Front(
             server,
             trainer,
-            storage_root=storage_root,
+            storage_root=root,
             base_names=base_names,
             context_tokens=ray.get(trainer.ready.remote()),
             device=device,

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from configs.sections import LoraConfig
-from serve.tinker_api.store import Run
+from serve.tinker_api.kept import Run
 
 ALPHA = 32  # of every LoRA of the protocol; its scale is alpha / rank
 MOST_RANK = 512

@@ -18,6 +18,7 @@ from serve.openai.keys import SIGNED, check_admin
 from serve.openai.replies import as_json
 from serve.tinker_api.bodies import PathBody, TtlBody
 from serve.tinker_api.front import Front
+from serve.tinker_api.kept import Checkpoint, Run, now
 from serve.tinker_api.paths import (
     API,
     CheckpointPath,
@@ -25,7 +26,7 @@ from serve.tinker_api.paths import (
     checkpoint_path,
     parse_path,
 )
-from serve.tinker_api.store import FILES, Checkpoint, Run, Store, now
+from serve.tinker_api.store import FILES, Store
 
 _RUNS = f"{API}/training_runs"
 _ONE = f"{_RUNS}/{{run}}/checkpoints/{{kind}}/{{name}}"

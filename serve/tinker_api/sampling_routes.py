@@ -8,7 +8,7 @@ from serve.openai.replies import as_json
 from serve.tinker_api.bodies import CancelBody
 from serve.tinker_api.front import Front
 from serve.tinker_api.paths import API, invalid, request_id, sampler_id
-from serve.tinker_api.sampling import call_of
+from serve.tinker_api.sample_calls import call_of
 from serve.tinker_api.training_routes import promise
 
 _PATIENCE_S = 20.0  # of one question for an outcome; the SDK gives it 45

@@ -12,13 +12,14 @@ A checkpoint is there once its adapter's config is, which is written last, and i
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from actors.lm.adapter import CONFIG, MANIFEST, TENSORS
 from actors.store.storage import Storage
 from serve.tinker_api.futures import Failed
+from serve.tinker_api.kept import Checkpoint, Run, now
 from serve.tinker_api.paths import (
     CheckpointPath,
     Kind,
@@ -32,39 +33,6 @@ FILES = (CONFIG, TENSORS, MANIFEST)  # of an adapter
 _ROOT, _RUN, _ENTRY = "tinker", "run.json", "checkpoint.json"
 _PIECE_BYTES = 2**20
 _KINDS: tuple[Kind, ...] = ("weights", "sampler_weights", "external_weights")
-
-
-def now() -> datetime:
-    """The time, with its zone."""
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a training client was made with."""
-
-    id: str
-    base_model: str
-    rank: int
-    seed: int
-    train_mlp: bool
-    train_attn: bool
-    created: str  # ISO 8601, as all times here
-    user_metadata: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What is known of a checkpoint beside its adapter."""
-
-    base_model: str
-    rank: int
-    train_mlp: bool
-    train_attn: bool
-    created: str
-    expires: str | None = None
-    user_metadata: dict[str, str] | None = None
-    size_bytes: int = field(default=0, compare=False)
 
 
 class Store:

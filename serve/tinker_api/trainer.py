@@ -5,11 +5,10 @@ cause goes back as a `Failed` value. After a request that was to change an adapt
 state of that adapter is not what its client believes: it takes nothing more.
 """
 
-import math
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import ray
 import torch
@@ -17,7 +16,7 @@ import torch
 from actors.lm.adapter import write_adapter
 from actors.lm.base import load_base
 from actors.lm.sampling.limits import limits_of
-from actors.train.backend import AdamParams, Label
+from actors.train.backend import Label
 from actors.train.datum import Datum
 from actors.train.on_torch.backend import TorchBackend
 from actors.train.on_torch.process import share_threads
@@ -26,28 +25,14 @@ from configs.errors import UserError
 from serve.openai.errors import Refused
 from serve.tinker_api import wire
 from serve.tinker_api.futures import Failed
+from serve.tinker_api.kept import Checkpoint, Run, now
 from serve.tinker_api.lora import layers_of, lora_of
-from serve.tinker_api.paths import CheckpointPath
-from serve.tinker_api.store import Checkpoint, Run, Store, now
+from serve.tinker_api.operations import Loading, Saving, adam_of
+from serve.tinker_api.store import Store
 
 T = TypeVar("T")
 
 _MICRO_BATCH_TOKENS = 4096
-
-
-class Loading(NamedTuple):
-    """From which checkpoint an adapter goes on, and whether its optimiser does too."""
-
-    path: CheckpointPath
-    with_optimizer: bool
-
-
-class Saving(NamedTuple):
-    """A checkpoint that is asked for."""
-
-    path: CheckpointPath
-    ttl_s: int | None
-    user_metadata: dict[str, str] | None
 
 
 @dataclass
@@ -117,7 +102,7 @@ class Trainer:
         """One optimiser step; the gradients' norm before clipping."""
 
         def work(model: _Model) -> float:
-            stepped = model.backend.optim_step(_adam(params)).result()
+            stepped = model.backend.optim_step(adam_of(params)).result()
             model.steps += 1
             return stepped.grad_norm
 
@@ -190,20 +175,6 @@ class Trainer:
     def _take(self, backend: TorchBackend, loading: Loading) -> None:
         self._store.read(loading.path)
         backend.load(self._store.folder(loading.path), with_optimizer=loading.with_optimizer)
-
-
-def _adam(params: Mapping[str, Any]) -> AdamParams:
-    """ValueError for another optimiser's settings, and for numbers that AdamW does not take."""
-    known = {field.name for field in fields(AdamParams)}
-    if unknown := params.keys() - known:
-        raise ValueError(f"adam_params: {sorted(unknown)[0][:80]} is none of AdamW's settings")
-    adam = AdamParams(**params)
-    for name in known:
-        if not (math.isfinite(params.get(name, 0.0)) and params.get(name, 0.0) >= 0):
-            raise ValueError(f"adam_params: {name}={params[name]} must be finite and at least 0")
-    if max(adam.beta1, adam.beta2) >= 1:
-        raise ValueError("adam_params: beta1 and beta2 must be less than 1")
-    return adam
 
 
 def _told(work: Callable[[], T]) -> T | Failed:

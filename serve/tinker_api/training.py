@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from ray.exceptions import ActorUnavailableError, RayActorError
 
 from serve.tinker_api.futures import PROTOBUF, Failed, Futures, Outcome, answered
+from serve.tinker_api.kept import Run
+from serve.tinker_api.operations import Loading, Saving
 from serve.tinker_api.paths import absent, request_id
 from serve.tinker_api.sequencing import Turns
 from serve.tinker_api.sessions import Sessions
-from serve.tinker_api.store import Run
-from serve.tinker_api.trainer import Loading, Saving
 
 _LOST = "the trainer died over this request; make the training client anew from its last checkpoint"
 _BACK_S = 0.5

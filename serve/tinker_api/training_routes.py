@@ -18,6 +18,7 @@ from serve.openai.replies import as_json
 from serve.tinker_api import wire
 from serve.tinker_api.front import Front
 from serve.tinker_api.futures import PROTOBUF, Outcome
+from serve.tinker_api.operations import Loading, Saving
 from serve.tinker_api.paths import (
     API,
     CheckpointPath,
@@ -26,7 +27,6 @@ from serve.tinker_api.paths import (
     parse_path,
     sampler_id,
 )
-from serve.tinker_api.trainer import Loading, Saving
 
 
 def add_training(app: FastAPI, front: Front) -> None:

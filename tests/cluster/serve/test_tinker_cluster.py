@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -49,7 +50,7 @@ def service(url: str) -> Iterator[tinker.ServiceClient]:
     service.close("success").result()
 
 
-def _told(sampler: tinker.SamplingClient) -> list[float]:
+def _told(sampler: tinker.SamplingClient) -> list[Any]:
     first, *rest = sampler.compute_logprobs(types.ModelInput.from_ints(PROMPT)).result()
     assert first is None
     return rest

@@ -31,13 +31,13 @@ def say(
 ) -> types.SampleResponse:
     """What a sampler says; `options` of the parameters, and of the request itself."""
     fields = types.SamplingParams.model_fields
-    params = {"max_tokens": 8, **{k: v for k, v in options.items() if k in fields}}
+    params: dict[str, Any] = {"max_tokens": 8, **{k: v for k, v in options.items() if k in fields}}
     rest = {k: v for k, v in options.items() if k not in fields}
     asked = types.ModelInput.from_ints(prompt)
     return sampler.sample(asked, n, types.SamplingParams(**params), **rest).result()
 
 
-def told(sampler: tinker.SamplingClient, tokens: list[int]) -> list[float]:
+def told(sampler: tinker.SamplingClient, tokens: list[int]) -> list[Any]:
     """The log-probabilities of all tokens but the first."""
     first, *rest = sampler.compute_logprobs(types.ModelInput.from_ints(tokens)).result()
     assert first is None
@@ -106,7 +106,7 @@ def test_the_likeliest_tokens_of_a_prompt(base: tinker.SamplingClient) -> None:
     assert response.topk_prompt_logprobs is not None
     nothing, *places = response.topk_prompt_logprobs
     assert nothing is None
-    assert [len(place) for place in places] == [3] * (len(PROMPT) - 1)
+    assert [len(place or ()) for place in places] == [3] * (len(PROMPT) - 1)
     last = base.compute_logprobs(types.ModelInput.from_ints(PROMPT), prompt_logprobs_last_n=2)
     assert [one is None for one in last.result()] == [True, True, True, False, False]
 

@@ -35,9 +35,8 @@ def test_a_pass_tells_every_position_and_the_sum_of_its_losses(
     expected = -(told[0][1] + 2 * told[0][2] + sum(told[1]))
     assert output.metrics["loss:sum"] == pytest.approx(expected, rel=1e-6)
     assert told[0][0] < 0  # also where nothing is learnt
-    unweighted = types.Datum(
-        model_input=types.ModelInput.from_ints([5, 6]), loss_fn_inputs={"target_tokens": [6, 7]}
-    )
+    targets: Any = {"target_tokens": [6, 7]}
+    unweighted = types.Datum(types.ModelInput.from_ints([5, 6]), targets)
     assert logprobs(client.forward([unweighted], "cross_entropy").result()) == [
         pytest.approx(told[1], abs=1e-6)
     ]
@@ -63,7 +62,7 @@ def test_custom_losses_have_exact_gradients(client: tinker.TrainingClient) -> No
     def scaled(scale: float) -> Any:
         def loss(data: Any, logprobs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, dict]:
             seen.append([row.detach() for row in logprobs])
-            return scale * sum(row.sum() for row in logprobs), {"scale": scale}
+            return scale * torch.cat(list(logprobs)).sum(), {"scale": scale}
 
         return loss
 
@@ -116,7 +115,7 @@ def test_a_large_batch_comes_in_parts_and_is_one(client: tinker.TrainingClient) 
 def test_tenants_of_other_ranks_train_as_if_alone(
     service: tinker.ServiceClient, opened: Opened
 ) -> None:
-    def make(rank: int, **layers: bool) -> tinker.TrainingClient:
+    def make(rank: int, **layers: Any) -> tinker.TrainingClient:
         return service.create_lora_training_client(
             opened.base, rank=rank, seed=rank, **layers
         ).result()

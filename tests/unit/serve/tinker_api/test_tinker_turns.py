@@ -15,6 +15,7 @@ from tinker import types
 from actors.lm.adapter import Manifest, write_adapter
 from serve.openai.errors import Refused
 from serve.tinker_api.futures import KEPT_S, Failed, Futures, Outcome, answered
+from serve.tinker_api.kept import Checkpoint, Run
 from serve.tinker_api.lora import layers_of, lora_of
 from serve.tinker_api.paths import (
     CheckpointPath,
@@ -25,10 +26,10 @@ from serve.tinker_api.paths import (
     run_of_folder,
     session_of,
 )
-from serve.tinker_api.sampling import call_of
+from serve.tinker_api.sample_calls import call_of
 from serve.tinker_api.sequencing import Turns
 from serve.tinker_api.sessions import IDLE_S, Sessions
-from serve.tinker_api.store import Checkpoint, Run, Store
+from serve.tinker_api.store import Store
 
 SESSION = "a" * 32
 RUN = Run(run_id(SESSION, 0), "base", 4, 0, True, True, "2026-01-01T00:00:00+00:00")
