@@ -42,6 +42,11 @@ def load_training_data(
     Raises:
         UserError: with the faults of all files, each with its place.
     """
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"base_model={config.base_model}: its tokenizer does not say where its tokens stand in "
+            "a text, so no mask can be made; use a base with a tokenizer.json."
+        )
     problems = Problems()
     files = [
         load_source(source.file, config, tokenizer, read, problems) for source in config.sources

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from chat_templates import QWEN_3, family_tokenizer
 from small_base import byte_tokenizer
+from transformers import ByT5Tokenizer
 
 from actors.lm.messages import assistant, user
 from actors.train.data.load import TrainingData, load_training_data
@@ -162,3 +163,8 @@ def test_a_row_is_a_datum_for_each_answer_where_the_template_rewrites_turns():
     data = load_training_data(config, family_tokenizer(QWEN_3), reader(files))
     assert [row.where for row in data.rows] == ["a.jsonl:1", "a.jsonl:1", "a.jsonl:2"]
     assert data.report.lines()[0] == "a.jsonl: 2 rows, 3 datums (one for each answer), 3 used"
+
+
+def test_a_tokenizer_without_places_is_refused():
+    with pytest.raises(UserError, match=r"use a base with a tokenizer\.json"):
+        load_training_data(SftConfig(data_file="a.jsonl"), ByT5Tokenizer(), reader({}))
