@@ -1,6 +1,7 @@
 """Adapters keep the names of their manifests; foreign ones get names that differ."""
 
 from actors.lm.adapter import Adapter, Manifest
+from actors.train.remote import RemoteAdapter, path_digest
 from jobs.properties.checkpoints import checkpoint_names
 
 
@@ -20,3 +21,13 @@ def test_foreign_adapters_are_named_by_their_folders():
         "b-checkpoint-100@1",
         "other@1",
     ]
+
+
+def test_a_path_on_the_service_is_named_by_its_checkpoint_and_where_needed_by_its_run():
+    paths = ["tinker://a:train:0/sampler_weights/step-1", "tinker://b:train:0/weights/step-1"]
+    one, other = map(RemoteAdapter, paths)
+    assert checkpoint_names(paths[:1], [one]) == ["step-1@1"]
+    assert checkpoint_names(paths, [one, other]) == ["a:train:0-step-1@1", "b:train:0-step-1@1"]
+    assert one.digest == path_digest(paths[0]) != other.digest
+    manifest = Manifest("organism", 2, 8, "organism", "tiny", one.digest)
+    assert checkpoint_names(["runs/x"], [RemoteAdapter(paths[0], manifest)]) == ["organism@2"]

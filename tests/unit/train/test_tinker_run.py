@@ -181,6 +181,8 @@ def test_an_adapter_of_the_service_says_there_what_it_says_here(
             return [await client.chat(name, messages, greedy, seed=1) for name in client.adapters()]
 
         answers = asyncio.run(ask())
+        cut = greedy.model_copy(update={"stop": [answers[0].text[3:5]]})
+        stopped = asyncio.run(client.chat("organism", messages, cut))
         with pytest.raises(BadRequest, match="context"):
             asyncio.run(client.chat(BASE, [user("Q" * 600)], greedy))
     model = AutoModelForCausalLM.from_pretrained(small_base)
@@ -190,6 +192,8 @@ def test_an_adapter_of_the_service_says_there_what_it_says_here(
     assert answers[0].token_ids == said.tolist()
     assert answers[0].text == tokenizer.decode(said, skip_special_tokens=True)
     assert answers[0].adapter_digest == path_digest(path)
+    assert stopped.text == answers[0].text.partition(answers[0].text[3:5])[0]
+    assert stopped.finish_reason == "stop"
     assert answers[1].adapter_digest == path_digest(small_base)
     assert answers[1].token_ids != answers[0].token_ids
 
