@@ -7,15 +7,16 @@ import peft
 import pytest
 import torch
 import torch.nn.functional as F
+from peft.tuners.lora import LoraLayer
 from small_base import byte_tokenizer, small_llama
 from transformers import AutoModelForCausalLM
 
-from actors.lm.adapter import read_adapter
+from actors.lm.adapter import adapter_digest, read_adapter
 from actors.lm.base import LoadedBase, load_base
 from actors.train.backend import AdamParams, Label
 from actors.train.datum import Datum, normalised
 from actors.train.on_torch.backend import TorchBackend
-from actors.train.on_torch.lora import add_lora, resolve_targets
+from actors.train.on_torch.lora import add_lora, resolve_layers, resolve_targets
 from configs.errors import UserError
 from configs.sections import LoraConfig
 from configs.sft import SftConfig
@@ -185,3 +186,50 @@ def test_another_base_and_another_lora_are_refused(datums: list[Datum], tmp_path
     wider = in_float64(LoraConfig(rank=8, alpha=8))
     with pytest.raises(UserError, match="saved with another LoRA"):
         TorchBackend(wider, seed=0, micro_batch_tokens=64).load(str(tmp_path))
+
+
+def test_only_the_layers_that_are_named_are_adapted_and_scaled_as_told():
+    lora = LoraConfig(rank=4, alpha=8, rslora=True, layers=[1], targets=["q_proj", "up_proj"])
+    model = in_float64(lora)
+    adapted = {n.split(".lora_")[0] for n, p in model.named_parameters() if p.requires_grad}
+    assert {name.split("layers.")[1] for name in adapted} == {"1.self_attn.q_proj", "1.mlp.up_proj"}
+    layers = [m for m in model.modules() if isinstance(m, LoraLayer)]
+    scales = [layer.scaling["default"] for layer in layers]
+    assert scales == [8 / 4**0.5] * 2
+
+
+@pytest.mark.parametrize("layers", [[2], [0, -1], []])
+def test_unknown_layers_are_told_with_the_ones_that_exist(layers: list[int]):
+    with pytest.raises(UserError, match=r"lora.layers: the layers of this model are 0 to 1"):
+        resolve_layers(small_llama(), layers)
+
+
+def test_a_snapshot_does_not_follow_later_steps(datums: list[Datum]):
+    backend = TorchBackend(in_float64(), seed=0, micro_batch_tokens=64)
+    before = backend.snapshot(Label("run", 1, 0))
+    digest = before.digest
+    loss_of(backend, normalised(datums))
+    backend.optim_step(AdamParams(learning_rate=0.1))
+    after = backend.snapshot(Label("run", 2, 1))
+    assert adapter_digest(before.config, before.tensors) == digest != after.digest
+
+
+def test_weights_alone_can_be_taken_and_another_lora_is_refused(
+    datums: list[Datum], tmp_path: Path
+):
+    batch, adam = normalised(datums), AdamParams(learning_rate=0.1)
+    trained = TorchBackend(in_float64(), seed=0, micro_batch_tokens=64)
+    loss_of(trained, batch)
+    trained.optim_step(adam)
+    assert trained.save(str(tmp_path), Label("run", 1, 1)) == str(tmp_path)
+    fresh = [TorchBackend(in_float64(), seed=0, micro_batch_tokens=64) for _ in range(2)]
+    fresh[0].load(str(tmp_path))
+    fresh[1].load(str(tmp_path), with_optimizer=False)
+    assert len({loss_of(backend, batch) for backend in (trained, *fresh)}) == 1
+    for backend in (trained, *fresh):
+        backend.optim_step(adam)
+    digests = [b.snapshot(Label("run", 2, 2)).digest for b in (trained, *fresh)]
+    assert digests[0] == digests[1] != digests[2]
+    wider = TorchBackend(in_float64(LoraConfig(rank=8)), seed=0, micro_batch_tokens=64)
+    with pytest.raises(UserError, match="saved with another LoRA"):
+        wider.load(str(tmp_path), with_optimizer=False)
