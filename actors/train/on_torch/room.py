@@ -73,13 +73,14 @@ def bytes_needed(config: SftConfig, skeleton: PreTrainedModel, world_size: int) 
     total = sum(p.numel() for p in skeleton.parameters())
     base = quantized * _NF4_BYTES + (total - quantized) * _BYTES[config.dtype]
     targets = resolve_targets(skeleton, config.lora.targets)
-    adapted = [m for n, m in linear.items() if m is not head and _is_meant(n, targets)]
+    adapted = [m for n, m in linear.items() if _is_adapted(n, targets, config.lora.layers)]
     trained = config.lora.rank * sum(m.in_features + m.out_features for m in adapted)
     return base / (world_size if config.sharding == "fsdp" else 1) + trained * _ADAPTER_BYTES
 
 
-def _is_meant(name: str, targets: list[str]) -> bool:
-    return any(name == target or name.endswith(f".{target}") for target in targets)
+def _is_adapted(name: str, targets: list[str], layers: list[int] | None) -> bool:
+    meant = any(name == target or name.endswith(f".{target}") for target in targets)
+    return meant and (layers is None or any(f".{layer}." in name for layer in layers))
 
 
 def _type_name(config: SftConfig) -> str:

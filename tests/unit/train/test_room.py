@@ -37,7 +37,7 @@ def test_bytes_are_those_of_the_base_and_of_adam(sft_config: Config, large: str)
     skeleton = load_skeleton(large)
     parameters = sum(p.numel() for p in skeleton.parameters())
     assert parameters == 8_030_261_248
-    trained = {"rank": 16, "targets": ["q_proj", "k_proj"]}
+    trained: dict[str, object] = {"rank": 16, "targets": ["q_proj", "k_proj"]}
     state = 16 * 32 * 16 * ((4096 + 4096) + (4096 + 1024))
 
     def needed(world_size: int = 1, **fields: object) -> float:
@@ -47,6 +47,9 @@ def test_bytes_are_those_of_the_base_and_of_adam(sft_config: Config, large: str)
     assert needed(dtype="bfloat16") == parameters * 2 + state
     assert needed(4, dtype="bfloat16", sharding="fsdp") == parameters / 2 + state
     assert needed(4, dtype="bfloat16") == needed(1, dtype="bfloat16")
+    trained["layers"] = [0, 31]
+    assert needed() == parameters * 4 + state / 16
+    del trained["layers"]
     embeddings = 2 * 128_256 * 4096
     norms = 65 * 4096
     in_layers = parameters - embeddings - norms
