@@ -32,20 +32,33 @@ class Answered(NamedTuple):
 
 
 class Endpoint:
-    """`python -m jobs serve` on one core. What asks it runs in the caller's process."""
+    """`python -m jobs serve`, on one core or on all. What asks it runs in the caller's process."""
 
-    def __init__(self, base: str, adapters: Mapping[str, str], storage: str, core: int) -> None:
+    def __init__(
+        self,
+        base: str,
+        adapters: Mapping[str, str],
+        storage: str,
+        core: int | None,
+        tinker: bool = False,
+    ) -> None:
         self._port = _free_port()
         given = json.dumps(dict(adapters))
         arguments = [f"base_model={base}", f"adapters={given}", f"port={self._port}"]
+        arguments.append(f"tinker={json.dumps(tinker)}")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "jobs", "serve", *arguments, f"storage={storage}"],
             stdout=subprocess.DEVNULL,
             env={**os.environ, **one_thread()},
             start_new_session=True,
-            preexec_fn=lambda: hold_to(core),
+            preexec_fn=None if core is None else lambda: hold_to(core),
         )
         self._wait()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self._port}"
 
     def close(self) -> None:
         """End it."""

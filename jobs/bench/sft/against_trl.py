@@ -5,7 +5,7 @@ from jobs.bench.sft.place import Place
 from jobs.bench.sft.work import Arrangement, Measured, Work
 
 _BATCH = 8  # the default of both
-_ROWS = 10 * _BATCH
+_ROWS = 5 * _BATCH
 
 
 def _as_it_comes(place: Place) -> Trial:

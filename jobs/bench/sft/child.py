@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 from transformers.utils import logging
 
+from configs.base import Config
 from jobs.bench.sft.work import Measured, Start, Work
 from jobs.bench.side import READY
 
@@ -24,16 +25,24 @@ Training = Callable[[], list[float]]  # trains; the loss of every step
 def serve(
     load: Callable[[Start], Loaded], prepare: Callable[[Start, Loaded, Work], Training]
 ) -> None:
-    """Measure the work that comes in, until there is no more. `prepare` is not on the clock."""
-    logging.disable_progress_bar()
-    start = Start.model_validate_json(sys.argv[1])
-    print(READY, flush=True)
-    for line in sys.stdin:
-        work = Work.model_validate_json(line)
+    """Measure the work that comes in. `prepare` is not on the clock."""
+
+    def measured(start: Start, work: Work) -> Measured:
         loaded = load(start)
         memory = _Peak(start.device)
-        measured = _measured(prepare(start, loaded, work), memory)
-        print(measured.model_dump_json(), flush=True)
+        return _measured(prepare(start, loaded, work), memory)
+
+    answer(measured)
+
+
+def answer(work_done: Callable[[Start, Work], Config]) -> None:
+    """Say ready, then what comes of every line of work, until there is no more."""
+    start = Start.model_validate_json(sys.argv[1])
+    logging.disable_progress_bar()
+    print(READY, flush=True)
+    for line in sys.stdin:
+        answered = work_done(start, Work.model_validate_json(line))
+        print(answered.model_dump_json(), flush=True)
 
 
 def touch(model: torch.nn.Module, device: str) -> None:

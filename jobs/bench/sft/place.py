@@ -4,7 +4,7 @@ import os
 import random
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,10 +14,10 @@ from configs.bench import BenchConfig
 from configs.errors import UserError
 from jobs.bench.figures import Skipped
 from jobs.bench.model import DEEP, LLAMA_1B, build_base
-from jobs.bench.sft.work import Measured, Row, Start, Work
+from jobs.bench.sft.work import Measured, Row, Start, Took, Work
 from jobs.bench.side import Side
 
-Name = Literal["ours", "trl", "plain"]
+Name = Literal["ours", "trl", "plain", "whole", "verbs"]
 _ROWS = 1024  # as many as any figure takes
 _NEEDED = "GSM8K's train.jsonl (https://github.com/openai/grade-school-math, MIT)"
 _INSTALL = ".venv/bin/pip install --constraint constraints.txt --editable '.[bench]'"
@@ -51,6 +51,15 @@ class Place:
         """So many problems, the same ones every time."""
         return Work(rows=self._rows[:rows], batch_size=batch_size)
 
+    def equal_rows(self, count: int, tokens: int) -> Work:
+        """One batch of rows of so many tokens, all learned: problems without their borders."""
+        ids = [token for row in self._rows for token in row.token_ids]
+        places = range(0, count * (tokens + 1), tokens + 1)
+        rows = [
+            Row(token_ids=ids[i : i + tokens + 1], is_target=[True] * (tokens + 1)) for i in places
+        ]
+        return Work(rows=rows, batch_size=count)
+
     def measured(self, name: Name, work: Work) -> Measured:
         """What a side takes for some work. Its process goes on running, and is warm."""
         if name not in self._sides:
@@ -60,11 +69,23 @@ class Place:
 
     def measured_first(self, name: Name, work: Work) -> Measured:
         """What a side takes in a process that has trained nothing before."""
-        side = self._side(name)
-        try:
+        with closing(self._side(name)) as side:
             return side.answer(work, Measured)
-        finally:
-            side.close()
+
+    def took(self, name: Name, work: Work) -> Took:
+        """How long a side takes, in a process of its own on any core."""
+        with closing(Side(f"jobs.bench.sft.{name}", self.start, core=None)) as side:
+            return side.answer(work, Took)
+
+    @contextmanager
+    def front(self) -> Iterator[str]:
+        """The address of a server that trains and samples through Tinker's SDK."""
+        from jobs.bench.serve.endpoint import Endpoint
+
+        with closing(
+            Endpoint(self.start.base, {}, str(self._folder), core=None, tinker=True)
+        ) as server:
+            yield server.url
 
     def close(self) -> None:
         """End all sides."""

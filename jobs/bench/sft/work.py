@@ -31,6 +31,8 @@ class Work(Config):
     gradient_checkpointing: bool = False
     arrangement: Arrangement = "padded"  # TRL's; ours has only one
     micro_batch_tokens: int | None = None  # ours; its default
+    on_ray: bool = False  # a whole run: in a worker of Ray Train
+    url: str | None = None  # single steps: through the front of the server there
 
     @property
     def lengths(self) -> list[int]:
@@ -60,6 +62,12 @@ class Measured(Config):
     wall_s: float
     losses: list[float]  # per target token, of every step
     peak_mb: float  # the most memory beyond the loaded model; only in a process that trains first
+
+
+class Took(Config):
+    """What an epoch or a step took."""
+
+    wall_s: float
 
 
 def settings(start: Start, work: Work) -> SftConfig:
