@@ -76,7 +76,7 @@ class SftConfig(RunConfig):
         False, "compute activations twice instead of keeping them"
     )
     micro_batch_tokens: int | None = execution_option(
-        None, "tokens in one forward pass (default: 1024 on a CPU, 4096 on a GPU)", ge=1
+        None, "tokens in one forward pass (default: 1024 on a CPU, 8192 on a GPU)", ge=1
     )
     max_failures: int = execution_option(3, "failed workers that a run survives", ge=0)
     hang_timeout_s: float = execution_option(

@@ -29,7 +29,7 @@ from actors.train.on_torch.microbatch import (
 )
 
 # More are no quicker there, and take more memory.
-_MICRO_BATCH_TOKENS = {"cpu": 1024, "cuda": 4096}
+_MICRO_BATCH_TOKENS = {"cpu": 1024, "cuda": 8192}
 _CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**27}  # of the head at once; 16 MB, 512 MB in float32
 
 
