@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_base import small_llama
 from tinker import types
+from tinker_front import OneThread
 
 from actors.lm.adapter import Manifest, write_adapter
 from serve.openai.errors import Refused
+from serve.tinker_api.front import Front
 from serve.tinker_api.futures import KEPT_S, Failed, Futures, Outcome, answered
 from serve.tinker_api.kept import Checkpoint, Run
 from serve.tinker_api.lora import layers_of, lora_of
@@ -205,3 +207,48 @@ def test_what_stops_a_sample(stop: Any, strings: tuple[str, ...], ends: Any) -> 
     assert (call.stop, call.end_ids) == (strings, ends)
     assert (call.model, call.prompts, call.n, call.top_k) == ("one@1", [[1]], 2, 0)
     assert call.seed == 2**63 - 1
+
+
+class _Trainer:
+    """Notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.dropped: list[str] = []
+
+    def create(self, run: Run, loading: Any) -> None:
+        pass
+
+    def drop(self, run: str) -> None:
+        self.dropped.append(run)
+
+
+def test_what_a_silent_session_held_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.tinker_api.front._TIDY_S", 0.01)
+    monkeypatch.setattr("serve.tinker_api.sessions.IDLE_S", 0.0)
+    trainer, nobody = _Trainer(), cast(Any, None)
+
+    async def main() -> None:
+        front = Front(
+            nobody,
+            OneThread(trainer),
+            storage_root=str(tmp_path),
+            base_names=["base"],
+            context_tokens=1,
+            device="cpu",
+        )
+        session = front.open_session(None, None)
+        run = front.new_run(session.id, 0, None, rank=1, seed=None, train_mlp=True, train_attn=True)
+        request = front.training.create(run, None)
+        assert await front.futures.wait(request, 9)
+        front.samplers.of_base(f"{session.id}:sample:0")
+        while not trainer.dropped:  # the test's own time limit bounds it
+            await asyncio.sleep(0.01)
+        assert trainer.dropped == [run.id]
+        assert front.samplers.of_session(session.id) == []
+        with pytest.raises(Refused, match="silent") as caught:
+            front.training.run(run.id)
+        assert caught.value.failure.status == 410
+
+    asyncio.run(main())
