@@ -24,7 +24,7 @@ def _measure(place: Place) -> Trial:
         update={"micro_batch_tokens": _MICRO_BATCH_TOKENS}
     )
     ours, peer = place.measured("ours", work), place.measured("plain", work)
-    done = operations(_weights(), work.lengths, work.targets)
+    done = operations(llama_weights(), work.lengths, work.targets)
     values = {"mfu": done / ours.wall_s / peak, "plain": peer.wall_s / ours.wall_s}
     said = (
         f"{name}: {work.tokens / ours.wall_s:.0f} tokens/s, {ours.peak_mb:.0f} MB; "
@@ -33,7 +33,7 @@ def _measure(place: Place) -> Trial:
     return Trial(values, said)
 
 
-def _weights() -> Weights:
+def llama_weights() -> Weights:
     """Of the model that is measured, and of its adapter on all seven projections."""
     shape = LLAMA_1B
     assert shape.kv_heads is not None

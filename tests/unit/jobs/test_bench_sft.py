@@ -14,6 +14,7 @@ from configs.bench import BenchConfig
 from configs.errors import UserError
 from jobs.bench.figures import Skipped
 from jobs.bench.sft.flops import Weights, operations, peak_per_s
+from jobs.bench.sft.gpu import llama_weights
 from jobs.bench.sft.groups import GROUPS, opened
 from jobs.bench.sft.rows import Problem, in_batches, make_datum, make_row, read_problems
 from jobs.bench.sft.work import Measured, Row, Start, Work, settings
@@ -101,6 +102,11 @@ def test_frozen_weights_take_four_operations_learned_ones_six() -> None:
     # Causal attention alone: 2 products of T x T / 2 x width forward, twice that backward.
     attention = Weights(body=0, head=0, adapter=0, attention=8)
     assert operations(attention, [10], targets=0) == 3 * 2 * 2 * (10 * 10 / 2) * 8
+
+
+def test_the_shape_has_the_parameters_of_llama_3_2_1b() -> None:
+    weights, norms = llama_weights(), 33 * 2048
+    assert weights.body + weights.head + norms == 1_235_814_400
 
 
 @pytest.mark.parametrize(
