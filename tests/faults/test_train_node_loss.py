@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -79,15 +80,18 @@ def test_a_node_that_goes_takes_no_step_along(tmp_path: Path):
         "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5",
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "5",
     }
-    temporary = f"/tmp/hothouse-two-{os.getpid()}"  # short: Unix socket paths are limited
-    arguments = (base, str(folder), temporary, json.dumps(FIELDS), str(ROWS))
-    ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *arguments],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    # Short: the paths of Unix sockets are limited.
+    with tempfile.TemporaryDirectory(
+        prefix="hothouse-two-", dir="/tmp", ignore_cleanup_errors=True
+    ) as temporary:
+        arguments = (base, str(folder), temporary, json.dumps(FIELDS), str(ROWS))
+        ran = subprocess.run(
+            [sys.executable, "-c", SCRIPT, *arguments],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-4000:]
     told = json.loads(ran.stdout.splitlines()[-1])
     assert told["nodes"] == 1
