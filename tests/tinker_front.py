@@ -13,7 +13,8 @@ os.environ["TINKER_TELEMETRY"] = "0"  # before the SDK is imported
 
 from local_server import LocalClient
 from looped_engine import looped
-from starlette.types import ASGIApp
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.sections import ServerConfig
 from serve.app import build_app
@@ -81,3 +82,22 @@ def local_front(
         app = build_app(client, keys or Keys(), 2**24, partial(add_tinker, front=front))
         with open_door(layer(app), "127.0.0.1", 0) as port:
             yield Opened(f"http://127.0.0.1:{port}", front)
+
+
+class NoDownloads:
+    """The front without the endpoint that gives weights away."""
+
+    app: ASGIApp
+
+    def __init__(self) -> None:
+        self.refuses = False
+
+    def before(self, app: ASGIApp) -> ASGIApp:
+        self.app = app
+        return self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self.app
+        if self.refuses and scope.get("path", "").endswith("/save_weights_external"):
+            app = JSONResponse({"detail": "not here"}, 404)
+        await app(scope, receive, send)

@@ -1,16 +1,18 @@
 """A small base on disk, conversations, and training in this process."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 from small_base import write_small_base
 from small_training import small_config, small_datums, train_in_process
+from tinker_front import KEY, NoDownloads, Opened, local_front
 
 from actors.train.datum import Datum
 from actors.train.metrics import OnStep, StepMetrics
 from configs.sft import SftConfig
+from serve.openai.keys import keys_from
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +45,21 @@ def train_here(datums: list[Datum]) -> Callable[..., list[StepMetrics]]:
         return train_in_process(config, datums, folder, on_step, validation)
 
     return train
+
+
+@pytest.fixture(scope="session")
+def downloads() -> NoDownloads:
+    """The layer before `front`, which can refuse to give weights away."""
+    return NoDownloads()
+
+
+@pytest.fixture(scope="session")
+def front(
+    small_base: str, tmp_path_factory: pytest.TempPathFactory, downloads: NoDownloads
+) -> Iterator[Opened]:
+    """Tinker's protocol over the small base, with keys."""
+    given = {"HOTHOUSE_ADMIN_KEYS": KEY, "HOTHOUSE_API_KEYS": "tml-user"}
+    keys = keys_from(given, on_loopback=True)
+    folder = tmp_path_factory.mktemp("service")
+    with local_front(small_base, folder, keys, layer=downloads.before) as opened:
+        yield opened

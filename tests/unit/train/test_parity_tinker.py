@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from small_training import small_config, train_in_process
-from tinker_front import KEY, Opened, local_front
+from tinker_front import KEY, Opened
 
 from actors.lm.adapter import read_adapter
 from actors.lm.base import load_base
@@ -27,12 +27,6 @@ from configs.sections import LoraConfig
 
 RANK, SEED = 4, 3
 ADAM = AdamParams(learning_rate=1e-2, grad_clip_norm=1.0, weight_decay=0.01)
-
-
-@pytest.fixture(scope="module")
-def front(small_base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
-    with local_front(small_base, tmp_path_factory.mktemp("service")) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -1,16 +1,14 @@
 """A run on the service: cut, lost and continued it ends with the same bits; what it cannot do."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import peft
 import pytest
 import torch
 from small_training import small_config
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
-from tinker_front import KEY, Opened, local_front
+from tinker_front import KEY, NoDownloads, Opened
 from transformers import AutoModelForCausalLM
 
 from actors.lm.adapter import CONFIG
@@ -32,7 +30,6 @@ from configs.errors import JobFailed, UserError
 from configs.sections import SamplingConfig
 from configs.sft import SftConfig
 from jobs.properties.checkpoints import read_checkpoints
-from serve.openai.keys import keys_from
 from serve.tinker_client import open_tinker_client
 
 Train = Callable[..., list[SavedCheckpoint]]
@@ -40,39 +37,6 @@ Train = Callable[..., list[SavedCheckpoint]]
 
 class Killed(Exception):
     """Stands for the end of the process."""
-
-
-class NoDownloads:
-    """The front without the endpoint that gives weights away."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app, self.refuses = app, False
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self.app
-        if self.refuses and scope.get("path", "").endswith("/save_weights_external"):
-            app = JSONResponse({"detail": "not here"}, 404)
-        await app(scope, receive, send)
-
-
-@pytest.fixture(scope="module")
-def downloads() -> list[NoDownloads]:
-    return []
-
-
-@pytest.fixture(scope="module")
-def front(
-    small_base: str, tmp_path_factory: pytest.TempPathFactory, downloads: list[NoDownloads]
-) -> Iterator[Opened]:
-    def layer(app: ASGIApp) -> ASGIApp:
-        downloads.append(NoDownloads(app))
-        return downloads[0]
-
-    keys = keys_from(
-        {"HOTHOUSE_ADMIN_KEYS": KEY, "HOTHOUSE_API_KEYS": "tml-user"}, on_loopback=True
-    )
-    with local_front(small_base, tmp_path_factory.mktemp("s"), keys, layer=layer) as opened:
-        yield opened
 
 
 @pytest.fixture(autouse=True)
@@ -147,15 +111,15 @@ def test_a_client_that_the_service_lost_is_made_anew_from_the_last_checkpoint(
 
 
 def test_where_the_service_gives_no_weights_away_its_paths_are_the_checkpoint(
-    whole: list[SavedCheckpoint], downloads: list[NoDownloads], train: Train, tmp_path: Path
+    whole: list[SavedCheckpoint], downloads: NoDownloads, train: Train, tmp_path: Path
 ):
-    downloads[0].refuses = True
+    downloads.refuses = True
     try:
         saved = train(tmp_path)
         losses: list[float] = []
         train(tmp_path, lambda m: losses.append(m.loss))  # nothing is left to do
     finally:
-        downloads[0].refuses = False
+        downloads.refuses = False
     assert [(c.step, c.version) for c in saved] == [(c.step, c.version) for c in whole]
     assert [c.loss for c in saved] == [c.loss for c in whole]
     kept = read_kept(saved[-1].path)
