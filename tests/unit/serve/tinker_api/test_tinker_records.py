@@ -1,5 +1,8 @@
 """What is kept: checkpoints that are listed, told of, downloaded and deleted; sessions; keys."""
 
+import os
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -8,9 +11,7 @@ from typing import Any
 
 import pytest
 import tinker
-from click.testing import CliRunner
 from tinker import types
-from tinker.cli.__main__ import main_cli
 from tinker_data import train
 from tinker_front import KEY, Opened, local_front
 
@@ -92,14 +93,18 @@ def test_an_adapter_is_downloaded_as_a_peft_directory(
     opened: Opened,
     tmp_path: Path,
     rest: tinker.RestClient,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train(client, 1, seed=0)
     state = client.save_state("final").result().path
-    monkeypatch.setenv("TINKER_BASE_URL", opened.url)
-    monkeypatch.setenv("TINKER_API_KEY", KEY)
-    ran = CliRunner().invoke(main_cli, ["checkpoint", "download", state, "--output", str(tmp_path)])
-    assert ran.exit_code == 0, ran.output
+    command = ["-m", "tinker.cli", "checkpoint", "download", state, "--output", str(tmp_path)]
+    ran = subprocess.run(
+        [sys.executable, *command],
+        env={**os.environ, "TINKER_BASE_URL": opened.url, "TINKER_API_KEY": KEY},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
     [folder] = tmp_path.iterdir()
     adapter = read_adapter(str(folder))
     assert adapter.base_model == opened.base
