@@ -7,9 +7,6 @@ from doors import Ran, job
 
 from configs.demo import DemoConfig
 
-# Where `tiny` is not built yet, the first of them builds it and then runs all five jobs.
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Ran:

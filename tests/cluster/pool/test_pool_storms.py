@@ -24,8 +24,8 @@ def through(endpoint: Endpoint, calls: int, **fields: Any) -> list[Outcome]:
 @pytest.mark.parametrize("retry_after_s", [None, 0.1])
 def test_a_storm_of_429s_is_weathered(endpoint: Endpoint, retry_after_s: float | None):
     endpoint.faults(share={"rate_limited": 0.3}, retry_after_s=retry_after_s)
-    outcomes = through(endpoint, 20)
-    assert [type(outcome) for outcome in outcomes] == [Completion] * 20
+    outcomes = through(endpoint, 40)
+    assert [type(outcome) for outcome in outcomes] == [Completion] * 40
     assert endpoint.counts()["by_status"]["429"] > 0
 
 
