@@ -4,15 +4,15 @@ The tokens of a step lie one after another in one row, [1, N]. Each layer writes
 values of all of them into their cells, and then attends part by part (see `parts`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from actors.lm.attending import attending
 from actors.lm.decode.memory import CacheMemory
 from actors.lm.decode.parts import Beginnings, Continued, Part, Singles, Stretch
 
@@ -30,7 +30,7 @@ def step_logits(
     """
     packed = torch.tensor([token_ids, positions]).to(model.device)
     ids, places = packed.unsqueeze(1)
-    with _attending_in_steps(model.config):
+    with attending(model.config, _NAME):
         output = model(
             input_ids=ids,
             position_ids=places,
@@ -39,20 +39,6 @@ def step_logits(
             **{_ARGUMENT: step},
         )
     return output.logits[0]
-
-
-@contextmanager
-def _attending_in_steps(config: PreTrainedConfig) -> Iterator[None]:
-    """Forward passes in here attend through their step; others as the model always does.
-
-    transformers makes no masks for an attention that it has no mask function for.
-    """
-    before = config._attn_implementation
-    config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
 
 
 def _attention(

@@ -4,8 +4,8 @@ The cost is the sum of the squares of their lengths, and nothing is padded. A mo
 `_attention` in place of transformers' own while `packed` is open.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
 from typing import Any
 
@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from actors.lm.attending import attending
 
 try:  # flash attention over documents, on GPUs that have it
     from torch.nn.attention.varlen import varlen_attn
@@ -40,15 +42,9 @@ class Documents:
         self.bounds = bounds.to(device)  # [documents + 1]
 
 
-@contextmanager
-def packed(config: PreTrainedConfig) -> Iterator[None]:
+def packed(config: PreTrainedConfig) -> AbstractContextManager[None]:
     """Passes in here attend within documents; others as the model always does."""
-    before = config._attn_implementation
-    config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
+    return attending(config, _NAME)
 
 
 def _attention(
