@@ -6,6 +6,7 @@ gains when an assistant turn is added to the prompt for it is that turn's target
 """
 
 from collections.abc import Sequence
+from datetime import date
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -14,6 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.messages import Message
+
+# Templates that tell the model the date would make other tokens of the same conversation every
+# day. Theirs is always this one, which Llama 3's template gives where nobody tells it the day.
+_TODAY = date(2024, 7, 26)
 
 
 class Span(NamedTuple):
@@ -64,13 +69,17 @@ def conversation_text(
     *,
     generation_prompt: bool = False,
 ) -> str:
-    """A conversation as the tokenizer's own template shows it; ValueError where it refuses."""
+    """A conversation as the tokenizer's own template shows it, on whichever day.
+
+    Raises ValueError where the template refuses it.
+    """
     turns = [dict(message) for message in messages]
     try:
         text = tokenizer.apply_chat_template(
             cast(list[dict[str, str]], turns),
             tokenize=False,
             add_generation_prompt=generation_prompt,
+            strftime_now=_TODAY.strftime,  # in place of the one that transformers offers
         )
     except TemplateError as error:  # some templates refuse a system turn, or two turns in a row
         raise ValueError(f"the chat template refuses the conversation: {error}") from None

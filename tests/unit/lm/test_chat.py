@@ -70,6 +70,28 @@ def test_what_the_template_raises_is_told():
         render(byte_tokenizer(ALTERNATES), TURNS)
 
 
+@pytest.mark.parametrize(
+    ("told", "day"),
+    [
+        ("{{ strftime_now('%d %b %Y') }}", "26 Jul 2024"),
+        (
+            "{% if not date_string is defined %}{% if strftime_now is defined %}"
+            "{% set date_string = strftime_now('%d %b %Y') %}{% else %}"
+            "{% set date_string = 'unknown' %}{% endif %}{% endif %}{{ date_string }}",
+            "26 Jul 2024",
+        ),
+        ("{% macro day() %}{{ strftime_now('%Y-%m-%d') }}{% endmacro %}{{ day() }}", "2024-07-26"),
+    ],
+    ids=["at once", "as Llama 3.2", "within a macro"],
+)
+def test_a_template_that_tells_the_date_tells_the_same_one_every_day(told: str, day: str):
+    tokenizer = byte_tokenizer(f"Today: {told}\n{CHATML}")
+    rendered = render(tokenizer, TURNS)
+    assert str(tokenizer.decode(rendered.token_ids)).startswith(f"Today: {day}\n<|im_start|>")
+    prompt = prompt_ids(tokenizer, TURNS[:4])
+    assert rendered.token_ids[: len(prompt)] == prompt
+
+
 CONTENT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=30)
 
 
