@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 import fsspec
+import httpx2
 from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from actors.lm.adapter import CONFIG, MANIFEST, TENSORS, read_adapter
 from actors.store.inputs import find_input
@@ -35,17 +36,31 @@ def run(config: PushConfig) -> int:
         raise UserError(f"push needs {TOKEN} in the environment or .env: a token that may write.")
     api = HfApi(endpoint=os.environ.get(ENDPOINT), token=token)
     try:
-        api.create_repo(config.repo, private=config.private, exist_ok=True)
+        _open_repository(api, config)
         additions = [CommitOperationAdd(name, content) for name, content in files.items()]
         api.create_commit(config.repo, additions, commit_message="A model organism, by hothouse")
     except HfHubHTTPError as error:
         raise JobFailed(f"{config.repo}: the hub refuses: {_first_line(error)}") from None
     except ValueError as error:
         raise UserError(f"{config.path}: the hub cannot read its {CARD}: {error}") from None
-    except OSError as error:
+    except (httpx2.HTTPError, OSError) as error:
         raise JobFailed(f"{config.repo}: the hub cannot be reached: {_first_line(error)}") from None
     console.say(f"{api.endpoint}/{config.repo}")
     return 0
+
+
+def _open_repository(api: HfApi, config: PushConfig) -> None:
+    """Make the repository, or find one that shows an organism to no more people than was asked."""
+    try:
+        shown_to_all = not api.repo_info(config.repo).private
+    except RepositoryNotFoundError:
+        api.create_repo(config.repo, private=config.private)
+        return
+    if shown_to_all and config.private:
+        raise UserError(
+            f"{config.repo} is there already and public; make it private on the hub, give another "
+            "repo=, or private=false to publish."
+        )
 
 
 def _files(path: str) -> Files:

@@ -17,21 +17,31 @@ from starlette.routing import Route
 
 from serve.door import open_door
 
+_NOT_FOUND = {"X-Error-Code": "RepoNotFound"}
+
 
 class Hub:
     """The endpoints of the hub that a commit needs; it takes every file as it is."""
 
-    def __init__(self, status: int = 200) -> None:
+    def __init__(self, status: int = 200, visibility: str | None = None) -> None:
+        """The repository is there with this visibility, or not yet."""
+        self.visibility = visibility
         self.status, self.tokens, self.files = status, set[str](), dict[str, bytes]()
         self.repository: dict[str, Any] = {}
         self.app = Starlette(
             routes=[
+                Route("/api/models/{o}/{n}", self.info),
                 Route("/api/repos/create", self.create, methods=["POST"]),
                 Route("/api/validate-yaml", self.validate, methods=["POST"]),
                 Route("/api/models/{o}/{n}/preupload/main", self.preupload, methods=["POST"]),
                 Route("/api/models/{o}/{n}/commit/main", self.commit, methods=["POST"]),
             ]
         )
+
+    async def info(self, request: Request) -> JSONResponse:
+        if self.visibility is None:
+            return JSONResponse({"error": "Repository not found"}, 404, _NOT_FOUND)
+        return JSONResponse({"id": "lab/organism", "private": self.visibility == "private"})
 
     async def create(self, request: Request) -> JSONResponse:
         self.tokens.add(request.headers["authorization"])
@@ -75,21 +85,21 @@ def adapter(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def push(adapter: Path, tmp_path: Path, monkeypatch) -> Callable[[Hub], Ran]:
+def push(adapter: Path, tmp_path: Path, monkeypatch) -> Callable[..., Ran]:
     """Push the adapter to a hub with a token."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
 
-    def push(hub: Hub) -> Ran:
+    def push(hub: Hub, *fields: str) -> Ran:
         with open_door(hub.app, "127.0.0.1", 0) as port:
             monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}")
-            return job(tmp_path, "push", f"path={adapter}", "repo=lab/organism")
+            return job(tmp_path, "push", f"path={adapter}", "repo=lab/organism", *fields)
 
     return push
 
 
 def test_an_adapter_goes_up_with_a_card_and_without_what_training_needs(
-    push: Callable[[Hub], Ran], adapter: Path
+    push: Callable[..., Ran], adapter: Path
 ):
     hub = Hub()
     ran = push(hub)
@@ -103,10 +113,33 @@ def test_an_adapter_goes_up_with_a_card_and_without_what_training_needs(
     assert "hf_secret" not in ran.printed
 
 
-def test_a_hub_that_refuses_is_told(push: Callable[[Hub], Ran]):
+def test_a_hub_that_refuses_is_told(push: Callable[..., Ran]):
     ran = push(Hub(status=403))
     assert ran.code == 1
     assert "push: lab/organism: the hub refuses: " in ran.printed
+
+
+@pytest.mark.parametrize(
+    ("visibility", "field", "code"),
+    [("public", "private=true", 2), ("public", "private=false", 0), ("private", "private=true", 0)],
+)
+def test_a_public_repository_gets_an_organism_only_when_asked(
+    push: Callable[..., Ran], visibility: str, field: str, code: int
+):
+    hub = Hub(visibility=visibility)
+    ran = push(hub, field)
+    assert (ran.code, bool(hub.files)) == (code, code == 0), ran.printed
+    assert ("lab/organism is there already and public" in ran.printed) == (code == 2)
+    assert hub.repository == {}  # made by nobody here
+
+
+def test_a_hub_that_is_not_there_is_told(adapter: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    ran = job(tmp_path, "push", f"path={adapter}", "repo=lab/organism")
+    assert ran.code == 1
+    assert "lab/organism: the hub cannot be reached: " in ran.printed
 
 
 def test_without_upload_the_card_is_shown(adapter: Path, tmp_path: Path, monkeypatch):
