@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from actors.lm.adapter import read_adapter
 from actors.lm.base import load_base, load_skeleton
@@ -40,10 +41,10 @@ def run(config: MergeConfig) -> int:
         base.tokenizer.save_pretrained(beside)
         (beside / CARD).write_text(model_card(facts), encoding="utf-8")
         os.replace(beside, out)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors has its own word for a full disk
+        why = getattr(error, "strerror", None) or error
         raise JobFailed(
-            f"{config.out} cannot be written: {error.strerror or error}. Make room there, or give "
-            "another out=."
+            f"{config.out} cannot be written: {why}. Make room there, or give another out=."
         ) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
