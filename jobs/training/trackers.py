@@ -6,6 +6,7 @@ try of the run began.
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
 from uuid import uuid4
@@ -23,8 +24,8 @@ class Tracker(Protocol):
         """One step."""
         ...
 
-    def close(self) -> None:
-        """There are no more."""
+    def close(self, failed: bool) -> None:
+        """There are no more, because training came to its end or because it failed."""
         ...
 
 
@@ -50,7 +51,7 @@ class TensorBoard:
         for name, value in _measured(metrics).items():
             self._writer.add_scalar(f"train/{name}", value, metrics.step)
 
-    def close(self) -> None:
+    def close(self, failed: bool) -> None:
         """Write what is left."""
         self._writer.close()
 
@@ -80,9 +81,9 @@ class WandB:
         """One row."""
         self._run.log(_measured(metrics), step=metrics.step)
 
-    def close(self) -> None:
-        """Send what is left."""
-        self._run.finish()
+    def close(self, failed: bool) -> None:
+        """Send what is left, and whether the run is finished or failed."""
+        self._run.finish(exit_code=int(failed))
 
 
 _TRACKERS: dict[str, type[TensorBoard] | type[WandB]] = {
@@ -104,8 +105,13 @@ def trackers(run: Run, config: SftConfig) -> Iterator[list[Tracker]]:
         made: list[Tracker] = []
         for name in dict.fromkeys(config.report_to):
             made.append(_TRACKERS[name](run, config))
-            opened.callback(made[-1].close)
+            opened.push(partial(_close, made[-1]))
         yield made
+
+
+def _close(tracker: Tracker, kind: type[BaseException] | None, *_: object) -> None:
+    """As a block's end calls it: `kind` is what the block raised."""
+    tracker.close(failed=kind is not None)
 
 
 def _measured(metrics: StepMetrics) -> dict[str, Any]:

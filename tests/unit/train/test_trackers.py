@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from actors.store.run import Run
 from actors.store.storage import Storage
 from configs.errors import UserError
 from configs.sft import SftConfig
-from jobs.training.trackers import check_trackers, trackers
+from jobs.training.trackers import _TRACKERS, check_trackers, trackers
 
 
 def config(**fields: Any) -> SftConfig:
@@ -65,6 +66,28 @@ def test_wandb_gets_the_steps_offline(tmp_path: Path, monkeypatch: pytest.Monkey
     track(tmp_path, "wandb", range(1, 3))
     (written,) = tmp_path.glob("runs/r/wandb/offline-run-*/run-r.wandb")
     assert b"tokens_per_s" in written.read_bytes()
+    assert written.read_bytes().endswith(b"\x92\x01\x00")  # exit code 0
+
+
+@pytest.mark.parametrize("error", [None, UserError("no"), KeyboardInterrupt()])
+def test_a_tracker_is_told_whether_training_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException | None
+):
+    finished: list[bool] = []
+
+    class Told:
+        def __init__(self, run: Run, config: SftConfig) -> None: ...
+
+        def close(self, failed: bool) -> None:
+            finished.append(not failed)
+
+    monkeypatch.setitem(_TRACKERS, "wandb", Told)
+    run = Run(Storage(str(tmp_path)), "r", {}, lock=None)
+    raised = pytest.raises(type(error)) if error else nullcontext()
+    with raised, trackers(run, config(report_to=["wandb"])):
+        if error:
+            raise error
+    assert finished == [error is None]
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch):
