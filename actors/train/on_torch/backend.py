@@ -131,17 +131,22 @@ class TorchBackend:
         return folder
 
     def load(self, path: str, *, with_optimizer: bool = True) -> None:
-        """Take weights, and the optimiser, from a folder that `save` wrote for the same LoRA."""
+        """Take weights from a folder that `save` wrote for the same LoRA, and the optimiser.
+
+        Without it, AdamW begins anew, as that of a fresh backend does.
+        """
         adapter, base = read_adapter(path), self._model.peft_config[self._name]
         if adapter.base_model != base.base_model_name_or_path:
             raise UserError(
                 f"{path}: was trained on {adapter.base_model}, not on "
                 f"{base.base_model_name_or_path}."
             )
-        state = read_optimizer(path, self._flat.layout) if with_optimizer else {}
+        own = self._adam.state[self._flat.vector]
+        fresh = {name: torch.zeros_like(tensor) for name, tensor in own.items()}
+        state = read_optimizer(path, self._flat.layout) if with_optimizer else fresh
         take_weights(self._model, self._name, adapter, path)
         for name, tensor in state.items():
-            self._adam.state[self._flat.vector][name].copy_(tensor)
+            own[name].copy_(tensor)
         self._clear()
 
     def snapshot(self, label: Label) -> Adapter:
