@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 os.environ["TINKER_TELEMETRY"] = "0"  # before the SDK is imported
 
+from fastapi import FastAPI
 from local_server import LocalClient
 from looped_engine import looped
 from starlette.responses import JSONResponse
@@ -56,6 +57,17 @@ class Opened(NamedTuple):
     @property
     def base(self) -> str:
         return self.front.base_name
+
+
+def bare_app() -> FastAPI:
+    """The routes, with nothing behind them: to see which there are."""
+    nobody: Any = None
+    front = Front(
+        nobody, nobody, storage_root="nowhere", base_names=["base"], context_tokens=1, device="cpu"
+    )
+    app = FastAPI()
+    add_tinker(app, front)
+    return app
 
 
 @contextmanager

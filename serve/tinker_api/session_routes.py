@@ -4,6 +4,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 from tinker import types
 
+from serve.openai.keys import check_admin
 from serve.openai.replies import as_json
 from serve.tinker_api.bodies import FinishBody
 from serve.tinker_api.front import Front
@@ -61,7 +62,9 @@ def add_sessions(app: FastAPI, front: Front) -> None:
         return as_json({"type": "session_heartbeat"})
 
     @app.post(f"{API}/sessions/{{session_id}}/finish")
-    async def finish(session_id: str, body: FinishBody) -> Response:
+    async def finish(session_id: str, body: FinishBody, request: Request) -> Response:
+        if front.sessions.alive(session_id).runs:
+            check_admin(request)  # their adapters are not a sampling key's to end
         await front.end_session(session_id)
         return Response(status_code=204)
 

@@ -1,4 +1,4 @@
-"""The endpoints that make, train, keep and load adapters.
+"""The endpoints that make, train, keep and load adapters; all of them are an admin key's.
 
 A request that has its number is never refused outright: it takes its turn and fails there, or
 those after it would wait for ever.
@@ -7,7 +7,7 @@ those after it would wait for ever.
 import asyncio
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.responses import Response
 from tinker import types
 
@@ -31,9 +31,11 @@ from serve.tinker_api.paths import (
 
 def add_training(app: FastAPI, front: Front) -> None:
     """All of them."""
-    _add_making(app, front)
-    _add_steps(app, front)
-    _add_keeping(app, front)
+    router = APIRouter(prefix=API, dependencies=[Depends(check_admin)])
+    _add_making(router, front)
+    _add_steps(router, front)
+    _add_keeping(router, front)
+    app.include_router(router)
 
 
 def promise(request: str, **fields: Any) -> Response:
@@ -41,10 +43,9 @@ def promise(request: str, **fields: Any) -> Response:
     return as_json({"request_id": request, **fields})
 
 
-def _add_making(app: FastAPI, front: Front) -> None:
-    @app.post(f"{API}/create_model")
-    async def create_model(body: types.CreateModelRequest, request: Request) -> Response:
-        check_admin(request)
+def _add_making(router: APIRouter, front: Front) -> None:
+    @router.post("/create_model")
+    async def create_model(body: types.CreateModelRequest) -> Response:
         front.check_base(body.base_model)
         _check_optimizer(body.optimizer_config)
         lora = body.lora_config
@@ -56,12 +57,11 @@ def _add_making(app: FastAPI, front: Front) -> None:
         )  # fmt: skip
         return promise(front.training.create(run, None), model_id=run.id)
 
-    @app.post(f"{API}/load_weights")
-    async def load_weights(body: types.LoadWeightsRequest, request: Request) -> Response:
+    @router.post("/load_weights")
+    async def load_weights(body: types.LoadWeightsRequest) -> Response:
         loading = Loading(parse_path(body.path), body.optimizer)
         if body.model_id is not None:
             return promise(front.training.load(body.model_id, _seq(body.seq_id), loading))
-        check_admin(request)
         if body.session_id is None or body.model_seq_id is None:
             raise invalid("either model_id, or session_id and model_seq_id must be given")
         checkpoint = await asyncio.to_thread(front.store.read, loading.path)
@@ -73,7 +73,7 @@ def _add_making(app: FastAPI, front: Front) -> None:
         )  # fmt: skip
         return promise(front.training.create(run, loading), model_id=run.id)
 
-    @app.post(f"{API}/get_info")
+    @router.post("/get_info")
     async def get_info(body: types.GetInfoRequest) -> Response:
         run = front.training.run(body.model_id)
         # `tiny` is in the user's cache folder: no hub knows it.
@@ -83,8 +83,8 @@ def _add_making(app: FastAPI, front: Front) -> None:
         return as_json(told | {"lora_rank": run.rank, "model_name": run.base_model})
 
 
-def _add_steps(app: FastAPI, front: Front) -> None:
-    @app.post(f"{API}/forward_backward")
+def _add_steps(router: APIRouter, front: Front) -> None:
+    @router.post("/forward_backward")
     async def forward_backward(request: Request) -> Response:
         if not request.headers.get("content-type", "").startswith(PROTOBUF):
             raise Refused(Failure(415, f"The body must be {PROTOBUF}."))
@@ -95,31 +95,31 @@ def _add_steps(app: FastAPI, front: Front) -> None:
             raise invalid(str(error)) from None
         return promise(front.training.run_pass(message.model_id, _seq(message.seq_id), body))
 
-    @app.post(f"{API}/optim_step")
+    @router.post("/optim_step")
     async def optim_step(body: types.OptimStepRequest) -> Response:
         params = body.optim_params.model_dump()
         return promise(front.training.step(body.model_id, _seq(body.seq_id), params))
 
 
-def _add_keeping(app: FastAPI, front: Front) -> None:
+def _add_keeping(router: APIRouter, front: Front) -> None:
     def save(body: Any, kind: Kind, user_metadata: dict[str, str] | None) -> Response:
         seq_id = _seq(body.seq_id)
         name = f"{seq_id:06d}" if body.path is None else body.path
         saving = Saving(CheckpointPath(body.model_id, kind, name), body.ttl_seconds, user_metadata)
         return promise(front.training.save(body.model_id, seq_id, saving, body.type))
 
-    @app.post(f"{API}/save_weights")
+    @router.post("/save_weights")
     async def save_weights(body: types.SaveWeightsRequest) -> Response:
         return save(body, "weights", body.user_metadata)
 
-    @app.post(f"{API}/save_weights_external")
+    @router.post("/save_weights_external")
     async def save_weights_external(body: types.SaveWeightsExternalRequest) -> Response:
         if body.age_encryption_recipients:
             text = "age_encryption_recipients: this server does not encrypt"
             return promise(front.training.refuse(body.model_id, _seq(body.seq_id), text))
         return save(body, "external_weights", None)
 
-    @app.post(f"{API}/save_weights_for_sampler")
+    @router.post("/save_weights_for_sampler")
     async def save_weights_for_sampler(body: types.SaveWeightsForSamplerRequest) -> Response:
         if body.path is not None or body.sampling_session_seq_id is None:
             return save(body, "sampler_weights", body.user_metadata)

@@ -9,34 +9,20 @@ import httpx2
 import pytest
 import schemathesis
 import tinker
-from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from tinker.proto import tinker_public_pb2 as proto
-from tinker_front import KEY, Opened
+from tinker_front import KEY, Opened, bare_app
 
 from serve.tinker_api import wire
-from serve.tinker_api.front import Front
 from serve.tinker_api.futures import PROTOBUF
-from serve.tinker_api.routes import add_tinker
 
 API = "/api/v1"
 BYTES = {"Content-Type": PROTOBUF}
 
 
-def _app() -> FastAPI:
-    """The routes, with nothing behind them."""
-    nobody: Any = None
-    front = Front(
-        nobody, nobody, storage_root="nowhere", base_names=["base"], context_tokens=1, device="cpu"
-    )
-    app = FastAPI()
-    add_tinker(app, front)
-    return app
-
-
-schema = schemathesis.openapi.from_dict(_app().openapi())
+schema = schemathesis.openapi.from_dict(bare_app().openapi())
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,18 @@
-"""What is kept: checkpoints that are listed, told of, downloaded and deleted; sessions; keys."""
+"""What is kept: checkpoints that are listed, told of, downloaded and deleted; sessions."""
 
 import os
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tinker
-from tinker import types
 from tinker_data import train
-from tinker_front import KEY, Opened, local_front
+from tinker_front import KEY, Opened
 
 from actors.lm.adapter import read_adapter
-from serve.openai.keys import keys_from
 from serve.tinker_api.paths import parse_path
 
 
@@ -154,31 +150,3 @@ def test_a_session_that_is_closed_gives_back_what_it_held(
     with pytest.raises(tinker.NotFoundError):
         rest.get_sampler(found.sampler_ids[0]).result()
     assert rest.get_weights_info_by_tinker_path(path).result().lora_rank == 2
-
-
-@pytest.fixture(scope="module")
-def guarded(base_directory: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A front with keys."""
-    given = {"HOTHOUSE_API_KEYS": "tml-user", "HOTHOUSE_ADMIN_KEYS": "tml-admin"}
-    keys = keys_from(given, on_loopback=True)
-    with local_front(base_directory, tmp_path_factory.mktemp("guarded"), keys) as opened:
-        yield opened.url
-
-
-def test_keys(guarded: str, base_directory: str) -> None:
-    with pytest.raises(tinker.AuthenticationError):
-        tinker.ServiceClient(base_url=guarded, api_key="tml-wrong").holder.get_session_id()
-    with tinker.ServiceClient(base_url=guarded, api_key="tml-user") as user:
-        sampler = user.create_sampling_client(base_model=base_directory).result()
-        prompt = types.ModelInput.from_ints([1, 2])
-        assert sampler.sample(prompt, 1, types.SamplingParams(max_tokens=1)).result()
-        with pytest.raises(tinker.PermissionDeniedError):
-            user.create_lora_training_client(base_directory).result()
-    with tinker.ServiceClient(base_url=guarded, api_key="tml-admin") as admin:
-        client = admin.create_lora_training_client(base_directory, rank=2).result()
-        path = client.save_weights_external("x").result().path
-    rest = tinker.RestClient(base_url=guarded, api_key="tml-user")
-    urls: dict[str, Any] = rest.get_external_weights_urls(path).result().urls
-    assert urllib.request.urlopen(urls["manifest.json"], timeout=30).status == 200
-    with pytest.raises(tinker.PermissionDeniedError):
-        rest.delete_checkpoint_from_tinker_path(path).result()
