@@ -6,9 +6,11 @@ used: `ServiceFailed`, after which a new client goes on from the last checkpoint
 """
 
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 
 import tinker
+from tinker.lib.retryable_exception import RetryableException
 from tinker.types import RequestErrorCategory
 
 from configs.errors import JobFailed, UserError
@@ -19,8 +21,10 @@ _MENDS = {
     402: " Set up billing on the service.",
     403: " TINKER_API_KEY belongs to an account that may not do this.",
 }
-# What the SDK raises for a future that is lost, and for a client that failed before.
-_BROKEN = (tinker.TinkerError, RuntimeError, ValueError, TimeoutError)
+# What the SDK raises for a future that is lost, or whose session is, and for a poisoned client.
+_BROKEN = (
+    tinker.TinkerError, RetryableException, CancelledError, RuntimeError, ValueError, TimeoutError,
+)  # fmt: skip
 
 
 class ServiceFailed(JobFailed):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import httpx2
 import tinker
 
-from actors.train.on_tinker.faults import told
+from actors.train.on_tinker.faults import ServiceFailed, told
 from configs.errors import UserError, did_you_mean
 
 KEY, URL = "TINKER_API_KEY", "TINKER_BASE_URL"
@@ -38,17 +38,18 @@ class Service:
 
 
 @contextmanager
-def open_service() -> Iterator[Service]:
+def open_service(answered_before: bool = False) -> Iterator[Service]:
     """The service that the environment names, for the length of a block.
 
-    UserError when there is no key for it, or nobody answers.
+    UserError when there is no key for it, or nobody answers; ServiceFailed instead where somebody
+    answered before, so that the address is good.
     """
     if not tinker.auth.tinker_has_credentials():
         raise UserError(
             f"Tinker needs a key: put {KEY}=tml-... into the environment or .env (and {URL}=... "
             "for a cluster of your own)."
         )
-    _check_reachable(os.environ.get(URL))
+    _check_reachable(os.environ.get(URL), answered_before)
     with told("opening a session"):
         # By name: a client that is not told its address shares that of the process's first one.
         where = {"base_url": os.environ.get(URL), "api_key": os.environ.get(KEY)}
@@ -62,13 +63,16 @@ def open_service() -> Iterator[Service]:
             service.clients.close(ended).result(timeout=_CLOSE_S)
 
 
-def _check_reachable(url: str | None) -> None:
+def _check_reachable(url: str | None, answered_before: bool) -> None:
     if not url:
         return
     try:
         httpx2.get(f"{url.rstrip('/')}/api/v1/healthz", timeout=_REACH_S)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        said = f"{URL}={url}: nobody answers there ({error})."
+        if answered_before:
+            raise ServiceFailed(said) from None
         raise UserError(
-            f"{URL}={url}: nobody answers there ({error}). Start the cluster's front "
-            "(python -m jobs serve tinker=true), or mend the address."
+            f"{said} Start the cluster's front (python -m jobs serve tinker=true), or mend the "
+            "address."
         ) from None

@@ -1,8 +1,13 @@
 """A training run on the service, in this process: the same loop, which needs no Ray here.
 
 A client that met a failure cannot be used again, and neither can its session after a restart of
-the service: a new one goes on from the run's last whole checkpoint.
+the service: a new one goes on from the run's last whole checkpoint, after a pause in which a
+service that was restarted comes back.
 """
+
+import logging
+import time
+from collections.abc import Callable
 
 from actors.lm.base import resolve_base_name
 from actors.train.checkpoint import SavedCheckpoint, saved_checkpoints
@@ -16,21 +21,31 @@ from actors.train.sft_run import continue_sft
 from configs.errors import JobFailed
 from configs.sft import SftConfig
 
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S, _LONGER, _LONGEST_PAUSE_S = 15.0, 4.0, 300.0
+
 
 def train_on_tinker(
-    config: SftConfig, data: SftData, *, run_id: str, folder: str, on_step: OnStep
+    config: SftConfig,
+    data: SftData,
+    *,
+    run_id: str,
+    folder: str,
+    on_step: OnStep,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> list[SavedCheckpoint]:
     """Train the adapter `run_id` to the end and return its checkpoints.
 
     `on_step` is called for every step once, those of earlier attempts included. The arguments are
-    those of `actors.train.on_ray.trainer.train_sft`.
+    those of `actors.train.on_ray.trainer.train_sft`; `sleep` waits for seconds between attempts.
     """
     base_model = resolve_base_name(config.base_model)
     lora = service_lora(config)
     shown = _EachOnce(on_step)
     for failures in range(config.max_failures + 1):
         try:
-            with open_service() as service:
+            with open_service(answered_before=failures > 0) as service:
                 service.check_model(base_model)
                 continue_sft(
                     TinkerBackend(service, base_model, lora, config.seed, config.hang_timeout_s),
@@ -50,6 +65,9 @@ def train_on_tinker(
                     f"checkpoints are kept and the same command continues it. The last failure:\n"
                     f"{failure}"
                 ) from None
+            seconds = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * _LONGER**failures)
+            _log.warning("%s The run goes on from its last checkpoint in %g s.", failure, seconds)
+            sleep(seconds)
     raise AssertionError("the last attempt returns or raises")
 
 

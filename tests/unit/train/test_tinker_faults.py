@@ -1,11 +1,13 @@
 """What the SDK raises, as the errors that end a job; datums in the SDK's types and back."""
 
 import sys
+from concurrent.futures import CancelledError
 
 import httpx
 import numpy as np
 import pytest
 import tinker
+from tinker.lib.retryable_exception import RetryableException
 from tinker.types import RequestErrorCategory
 
 from actors.train.backend import AdamParams
@@ -25,6 +27,12 @@ def status(code: int, kind: type[tinker.APIStatusError]) -> tinker.APIStatusErro
 def failed(category: RequestErrorCategory) -> tinker.RequestFailedError:
     said = "Request failed: bad rank for self.request_id='1' and expected type self.model_cls=X"
     return tinker.RequestFailedError(said, "1", category)
+
+
+def expired() -> RetryableException:
+    error = RetryableException(message="Promise expired/broken for request 1")
+    error.__cause__ = status(410, tinker.APIStatusError)
+    return error
 
 
 def poisoned() -> RuntimeError:
@@ -47,7 +55,9 @@ def poisoned() -> RuntimeError:
         (failed(RequestErrorCategory.Server), ServiceFailed, "Request failed: bad rank."),
         (tinker.APIConnectionError(REQUEST), ServiceFailed, "Connection error."),
         (poisoned(), ServiceFailed, "the first one"),
+        (expired(), ServiceFailed, "no 410"),
         (TimeoutError(), ServiceFailed, "TimeoutError."),
+        (CancelledError(), ServiceFailed, "CancelledError."),
     ],
 )
 def test_an_error_of_the_sdk_is_told_as_ours(error: Exception, kind: type, message: str):

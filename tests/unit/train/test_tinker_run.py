@@ -30,6 +30,7 @@ from configs.errors import JobFailed, UserError
 from configs.sections import SamplingConfig
 from configs.sft import SftConfig
 from jobs.properties.checkpoints import read_checkpoints
+from serve.tinker_api.paths import session_of
 from serve.tinker_client import open_tinker_client
 
 Train = Callable[..., list[SavedCheckpoint]]
@@ -53,10 +54,19 @@ def config_on(base: str, **fields: object) -> SftConfig:
 
 @pytest.fixture
 def train(small_base: str, datums: list[Datum]) -> Train:
-    def train(folder: Path, on_step: OnStep = lambda m: None, **fields: object):
-        config = config_on(small_base, **fields)
+    def train(
+        folder: Path,
+        on_step: OnStep = lambda m: None,
+        sleep: Callable[[float], None] = lambda s: None,
+        **fields: object,
+    ):
         return train_on_tinker(
-            config, SftData(datums), run_id="run", folder=str(folder), on_step=on_step
+            config_on(small_base, **fields),
+            SftData(datums),
+            run_id="run",
+            folder=str(folder),
+            on_step=on_step,
+            sleep=sleep,
         )
 
     return train
@@ -71,6 +81,13 @@ def whole(front: Opened, small_base: str, datums: list[Datum], tmp_path_factory)
         folder = str(tmp_path_factory.mktemp("whole"))
         data, config = SftData(datums), config_on(small_base)
         return train_on_tinker(config, data, run_id="run", folder=folder, on_step=lambda m: None)
+
+
+def drop_clients(front: Opened) -> None:
+    """As if the trainer had been restarted."""
+    trainer = front.front.training._trainer.actor
+    for run in list(trainer._models):
+        trainer.drop(run)
 
 
 def digests(saved: list[SavedCheckpoint]) -> list[tuple[int, int, str]]:
@@ -100,14 +117,51 @@ def test_a_client_that_the_service_lost_is_made_anew_from_the_last_checkpoint(
     def lose(metrics: StepMetrics) -> None:
         steps.append(metrics.step)
         if metrics.step == 2:
-            trainer = front.front.training._trainer.actor  # as if it had been restarted
-            for run in list(trainer._models):
-                trainer.drop(run)
+            drop_clients(front)
 
     assert digests(train(tmp_path, lose)) == digests(whole)
     assert steps == [1, 2, 3]
     with pytest.raises(JobFailed, match=r"more than max_failures=0 times.*\n.*not hold this"):
         train(tmp_path / "other", lose, max_failures=0)
+
+
+def test_a_session_that_ends_in_the_middle_of_a_pass_is_made_anew(
+    whole: list[SavedCheckpoint], front: Opened, train: Train, tmp_path: Path, monkeypatch
+):
+    wait = front.front.futures.wait
+
+    async def end_session(request: str, patience_s: float) -> None:
+        monkeypatch.setattr(front.front.futures, "wait", wait)
+        await front.front.end_session(session_of(request))
+
+    def end(metrics: StepMetrics) -> None:
+        if metrics.step == 2:
+            monkeypatch.setattr(front.front.futures, "wait", end_session)
+
+    pauses: list[float] = []
+    assert digests(train(tmp_path, end, pauses.append)) == digests(whole)
+    assert len(pauses) == 1
+
+
+def test_a_service_that_is_away_for_a_while_is_waited_for(
+    whole: list[SavedCheckpoint], front: Opened, train: Train, tmp_path: Path, monkeypatch
+):
+    def leave(metrics: StepMetrics) -> None:
+        if metrics.step == 2:
+            drop_clients(front)
+            monkeypatch.setenv("TINKER_BASE_URL", "http://127.0.0.1:9")
+
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            monkeypatch.setenv("TINKER_BASE_URL", front.url)
+
+    assert digests(train(tmp_path, leave, sleep)) == digests(whole)
+    assert pauses == [15, 60, 240]
+    with pytest.raises(JobFailed, match=r"max_failures=2 times.*\n.*nobody answers"):
+        train(tmp_path / "other", leave, max_failures=2)
 
 
 def test_where_the_service_gives_no_weights_away_its_paths_are_the_checkpoint(
