@@ -47,7 +47,8 @@ class Passed:
 
     loss: float  # the sum over the tokens of the whole batch
     # Of each datum's targets [T]; 0 where a position teaches nothing and so was not computed.
-    logprobs: list[NDArray[np.float32]]
+    # Float32, as a service sends them, and in float64 where the model computes in it.
+    logprobs: Sequence[NDArray[np.floating]]
     metrics: dict[str, float] = field(default_factory=dict)  # of the loss, over the whole batch
 
 

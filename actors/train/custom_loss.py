@@ -3,7 +3,8 @@
 The gradient of L(logprobs) with respect to the weights is that of the sum of c * logprob with
 c = dL/dlogprob held fixed. So one pass finds the log-probabilities, the caller's function is
 differentiated here, and a second pass learns from cross-entropy with the weights -c. Tinker's SDK
-does the same. It is exact where both passes see the same model: without LoRA dropout.
+does the same. It is exact where both passes see the same model, without LoRA dropout, and in the
+precision in which the log-probabilities are told: float64 for a model in it, else float32.
 """
 
 from collections.abc import Callable, Sequence

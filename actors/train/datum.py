@@ -23,7 +23,7 @@ class Datum:
 
     token_ids: NDArray[np.int64]  # [T]
     target_ids: NDArray[np.int64]  # [T]
-    weights: NDArray[np.float32] | None = None  # [T]
+    weights: NDArray[np.floating] | None = None  # [T]
     logprobs: NDArray[np.float32] | None = None  # [T]
     advantages: NDArray[np.float32] | None = None  # [T]
 
@@ -67,5 +67,5 @@ def data_digest(datums: Sequence[Datum]) -> str:
     return sha.hexdigest()
 
 
-def _weights(datum: Datum) -> NDArray[np.float32]:
+def _weights(datum: Datum) -> NDArray[np.floating]:
     return np.ones(len(datum), np.float32) if datum.weights is None else datum.weights

@@ -53,6 +53,7 @@ class Passes:
         self._mixed = torch.autocast(
             self._device.type, model.dtype, enabled=model.dtype in (torch.bfloat16, torch.float16)
         )
+        self._precision = torch.promote_types(model.dtype, torch.float32)  # of log-probabilities
         self._vocabulary = model.config.get_text_config().vocab_size
         self._micro_batch_tokens = micro_batch_tokens or _MICRO_BATCH_TOKENS[self._device.type]
         self._reads_all = reads_all
@@ -81,7 +82,7 @@ class Passes:
         if self.world_size > 1:
             dist.all_reduce(found)
         total = found[0].item()
-        logprobs = found[1:].float().cpu().numpy()
+        logprobs = found[1:].to(self._precision).cpu().numpy()
         return Passed(total, np.split(logprobs, np.cumsum([len(row) for row in rows])[:-1]))
 
     def _groups(self, rows: Sequence[Row]) -> list[list[Row]]:
@@ -127,8 +128,7 @@ class Passes:
         return total, torch.cat(found) if found else total.new_zeros(0)
 
     def _logprobs(self, answer: Any, hidden: Tensor, target_ids: Tensor) -> Tensor:
-        logits = self._halves.logits(answer, hidden)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = self._halves.logits(answer, hidden).to(self._precision)
         return -F.cross_entropy(logits, target_ids, reduction="none")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from small_base import byte_tokenizer, small_llama
 from torch import Tensor
 
@@ -12,20 +13,25 @@ from actors.lm.base import LoadedBase
 from actors.train.backend import AdamParams
 from actors.train.custom_loss import forward_backward_custom
 from actors.train.datum import Datum
+from actors.train.on_torch.backend import TorchBackend
+from actors.train.on_torch.lora import add_lora
 from actors.train.on_torch.shared_base import SharedBase
 from configs.sections import LoraConfig
 
+LORA = LoraConfig(rank=4, alpha=8)
 MASKED = np.array([0, 1, 0.5, 0, 1], np.float32)
 
 
 def backend():
     model = small_llama().eval().requires_grad_(False)
     base = LoadedBase("small", model, byte_tokenizer(), "digest")
-    return SharedBase(base, 64).adapter(LoraConfig(rank=4, alpha=8), 0)
+    return SharedBase(base, 64).adapter(LORA, 0)
 
 
-def batch(weights: np.ndarray | None = MASKED) -> list[Datum]:
-    ids = np.random.default_rng(0).integers(0, 262, (3, 6))
+def batch(
+    weights: np.ndarray | None = MASKED, rows: int = 3, length: int = 5, seed: int = 0
+) -> list[Datum]:
+    ids = np.random.default_rng(seed).integers(0, 262, (rows, length + 1))
     return [Datum(row[:-1], row[1:], weights) for row in ids]
 
 
@@ -40,6 +46,41 @@ def surprise(datums: Sequence[Datum], logprobs: list[Tensor]) -> tuple[Tensor, d
         assert datum.weights is not None
         loss = loss - (told * torch.from_numpy(datum.weights)).sum()
     return loss, {"rows": float(len(datums))}
+
+
+def tangled(datums: Sequence[Datum], logprobs: list[Tensor]) -> tuple[Tensor, dict[str, float]]:
+    """No sum over tokens or rows, and another thing for each of them."""
+    parts = [
+        (told.exp() * torch.arange(1, len(told) + 1)).sum() * told[0] * place
+        for place, told in enumerate(logprobs, start=1)
+    ]
+    return torch.stack(parts).square().sum() + parts[0] * parts[-1], {}
+
+
+def test_every_gradient_is_that_of_autograd_through_all_logits():
+    torch.manual_seed(11)
+    small = small_llama(torch.float64).eval().requires_grad_(False)
+    model = add_lora(LoadedBase("small", small, byte_tokenizer(), "digest"), LORA, seed=0).double()
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    for parameter in trained.values():  # with B = 0 the gradient of A is 0 whatever the code does
+        parameter.data.normal_(std=0.3)
+    datums = [*batch(), *batch(None, length=9), *batch(None, rows=2, seed=1)]
+    backend = TorchBackend(model, seed=0, micro_batch_tokens=12)
+    passed = forward_backward_custom(backend, datums, tangled).result()
+    found = {name: p.grad.clone() for name, p in trained.items() if p.grad is not None}
+    model.zero_grad()
+    whole = [
+        F.log_softmax(model(input_ids=torch.from_numpy(d.token_ids)[None]).logits[0], dim=-1)[
+            torch.arange(len(d)), torch.from_numpy(d.target_ids)
+        ]
+        for d in datums
+    ]
+    loss, _ = tangled(datums, whole)
+    loss.backward()
+    assert passed.loss == pytest.approx(loss.item(), abs=1e-10)
+    assert found.keys() == trained.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, trained[name].grad, rtol=0, atol=1e-10)
 
 
 def test_a_custom_cross_entropy_is_cross_entropy():
