@@ -112,6 +112,10 @@ class Trainer:
         """Go on from a checkpoint of an adapter of the same shape."""
         return self._on(run_id, lambda model: self._take(model.backend, loading), changes=True)
 
+    def refuse(self, run_id: str, message: str, changes: bool) -> Failed:
+        """A request that cannot be; `changes` where it was to change the adapter."""
+        return self._on(run_id, lambda _: Failed(message), changes=changes)
+
     def save(self, run_id: str, saving: Saving) -> Failed | None:
         """Write a checkpoint; one to train on from has the optimiser."""
 

@@ -108,9 +108,15 @@ class Training:
         trainer = self._trainer
         return self._later(run_id, seq_id, lambda: trainer.snapshot.remote(run_id), publish)
 
-    def refuse(self, run_id: str, seq_id: int, message: str) -> str:
-        """A request that fails in its turn."""
-        return self._later(run_id, seq_id, lambda: _refusal(message), lambda _: answered({}))
+    def refuse(self, run_id: str, seq_id: int, message: str, *, changes: bool) -> str:
+        """A request that fails in its turn; `changes` where it was to change the adapter."""
+        trainer = self._trainer
+        return self._later(
+            run_id,
+            seq_id,
+            lambda: trainer.refuse.remote(run_id, message, changes),
+            lambda _: answered({}),
+        )
 
     def drop(self, run_id: str) -> None:
         """Forget a training client."""
@@ -152,10 +158,6 @@ class Training:
         if run_id not in self._clients:
             raise absent(f'there is no training client "{run_id[:300]}"')
         return self._clients[run_id]
-
-
-async def _refusal(message: str) -> Failed:
-    return Failed(message)
 
 
 async def _opened(reply: Awaitable[Any]) -> Any:

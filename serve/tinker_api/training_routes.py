@@ -59,14 +59,13 @@ def _add_making(router: APIRouter, front: Front) -> None:
 
     @router.post("/load_weights")
     async def load_weights(body: types.LoadWeightsRequest) -> Response:
-        loading = Loading(parse_path(body.path), body.optimizer)
         if body.model_id is not None:
-            return promise(front.training.load(body.model_id, _seq(body.seq_id), loading))
+            return promise(_load(front, body.model_id, _seq(body.seq_id), body))
         if body.session_id is None or body.model_seq_id is None:
             raise invalid("either model_id, or session_id and model_seq_id must be given")
+        loading = _loading(body)
         checkpoint = await asyncio.to_thread(front.store.read, loading.path)
         front.check_base(body.base_model or checkpoint.base_model)
-        _check_optimizer(body.optimizer_config)
         run = front.new_run(
             body.session_id, body.model_seq_id, body.user_metadata, rank=checkpoint.rank,
             seed=0, train_mlp=checkpoint.train_mlp, train_attn=checkpoint.train_attn,
@@ -116,7 +115,8 @@ def _add_keeping(router: APIRouter, front: Front) -> None:
     async def save_weights_external(body: types.SaveWeightsExternalRequest) -> Response:
         if body.age_encryption_recipients:
             text = "age_encryption_recipients: this server does not encrypt"
-            return promise(front.training.refuse(body.model_id, _seq(body.seq_id), text))
+            seq_id = _seq(body.seq_id)
+            return promise(front.training.refuse(body.model_id, seq_id, text, changes=False))
         return save(body, "external_weights", None)
 
     @router.post("/save_weights_for_sampler")
@@ -130,6 +130,23 @@ def _add_keeping(router: APIRouter, front: Front) -> None:
             return await front.samplers.of_snapshot(sampler, snapshot)
 
         return promise(front.training.snapshot(body.model_id, _seq(body.seq_id), publish))
+
+
+def _load(front: Front, model_id: str, seq_id: int, body: types.LoadWeightsRequest) -> str:
+    try:
+        loading = _loading(body)
+    except Refused as refused:
+        message = refused.failure.message.rstrip(".")
+        return front.training.refuse(model_id, seq_id, message, changes=True)
+    return front.training.load(model_id, seq_id, loading)
+
+
+def _loading(body: types.LoadWeightsRequest) -> Loading:
+    """What is to be loaded; refused for what cannot be here."""
+    if body.weights_access_token is not None:
+        raise invalid("weights_access_token: there are no other accounts here; leave it out")
+    _check_optimizer(body.optimizer_config)
+    return Loading(parse_path(body.path), body.optimizer)
 
 
 def _seq(seq_id: int | None) -> int:

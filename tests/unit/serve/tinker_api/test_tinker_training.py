@@ -162,6 +162,32 @@ def test_a_failed_request_poisons_its_client_and_no_other(
 
 
 @pytest.mark.parametrize(
+    ("path", "token", "told"),
+    [
+        ("tinker://0034d8c9-0a88-52a9-b2b7-bce7cb1e6fef:train:0/weights/80", None, "no checkpoint"),
+        (f"tinker://{'0' * 32}:train:0/weights/80", None, "no checkpoint"),
+        (f"tinker://{'0' * 32}:train:0/weights/80", "of another account", "weights_access_token"),
+    ],
+)
+def test_a_load_that_cannot_be_fails_in_its_turn(
+    client: tinker.TrainingClient, path: str, token: str | None, told: str
+) -> None:
+    loading = client._load_state_impl(path, optimizer=False, weights_access_token=token)
+    behind = client.optim_step(ADAM)
+    with pytest.raises(tinker.RequestFailedError, match=told):
+        loading.result(timeout=60)
+    with pytest.raises(tinker.RequestFailedError, match=rf"earlier request .*{told}"):
+        behind.result(timeout=60)
+
+
+def test_a_save_that_cannot_be_leaves_its_client_whole(client: tinker.TrainingClient) -> None:
+    secret = client.save_weights_external("out", age_encryption_recipients=["age1x"])
+    with pytest.raises(tinker.RequestFailedError, match="does not encrypt"):
+        secret.result(timeout=60)
+    assert train(client, 1, seed=0)
+
+
+@pytest.mark.parametrize(
     ("loss", "inputs", "told"),
     [
         ("dro", {}, "known are cross_entropy"),
@@ -199,3 +225,5 @@ def test_clients_that_cannot_be_made(service: tinker.ServiceClient, opened: Open
     nowhere = f"tinker://{'0' * 32}:train:0/weights/none"
     with pytest.raises(tinker.NotFoundError, match="no checkpoint"):
         service.create_training_client_from_state(nowhere).result()
+    with pytest.raises(tinker.BadRequestError, match="weights_access_token"):
+        service.create_training_client_from_state(nowhere, weights_access_token="x").result()
