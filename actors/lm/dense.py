@@ -16,7 +16,10 @@ _FEW_TOKENS = 2  # with so few it is no product of matrices, and MKL is as quick
 
 
 def quicken(model: nn.Module) -> None:
-    """Let frozen float32 linear layers on a CPU compute by oneDNN, where torch has it."""
+    """Let frozen float32 linear layers on a CPU compute by oneDNN, where torch has it.
+
+    The model stays on the CPU: the kernel knows no other device.
+    """
     if not (
         torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     ):

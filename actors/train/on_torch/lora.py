@@ -6,7 +6,6 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from actors.lm.base import LoadedBase
-from actors.lm.dense import quicken
 from configs.errors import UserError, did_you_mean
 from configs.sections import LoraConfig
 
@@ -16,7 +15,6 @@ def add_lora(
 ) -> peft.PeftModel:
     """Wrap the base (in place) with a fresh LoRA: B is 0, A is drawn from the seed."""
     config = peft_config(base, lora)
-    quicken(base.model)
     torch.manual_seed(seed)
     model = peft.get_peft_model(base.model, config, name)
     if not isinstance(model, peft.PeftModel):

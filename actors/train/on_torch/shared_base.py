@@ -6,6 +6,7 @@ import peft
 import torch
 
 from actors.lm.base import LoadedBase
+from actors.lm.dense import quicken
 from actors.train.on_torch.backend import TorchBackend
 from actors.train.on_torch.lora import add_lora, peft_config
 from configs.sections import LoraConfig
@@ -21,7 +22,11 @@ class SharedBase:
     def __init__(
         self, base: LoadedBase, micro_batch_tokens: int | None, *, reads_all: bool = False
     ) -> None:
-        """`reads_all`: log-probabilities are computed also where nothing is learnt."""
+        """Takes a base that lies where it computes.
+
+        `reads_all`: log-probabilities are computed also where nothing is learnt.
+        """
+        quicken(base.model)
         self.base = base
         self._micro_batch_tokens, self._reads_all = micro_batch_tokens, reads_all
         self._model: peft.PeftModel | None = None

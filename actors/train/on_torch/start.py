@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from actors.lm.base import load_base
+from actors.lm.dense import quicken
 from actors.train.on_torch.backend import TorchBackend
 from actors.train.on_torch.lora import add_lora
 from actors.train.on_torch.room import check_room
@@ -37,6 +38,8 @@ def start_backend(
         "cpu" if sharded else str(device),
         config.quantization,
     )
+    if device.type == "cpu":  # where it will compute, which is not where a sharded base is loaded
+        quicken(base.model)
     model = add_lora(base, config.lora, config.seed)
     if sharded:
         shard_layers(cast(PreTrainedModel, model.get_base_model()), device)

@@ -3,6 +3,7 @@
 import torch
 
 from actors.lm.base import LoadedBase, load_base
+from actors.lm.dense import quicken
 from actors.train.metrics import StepMetrics
 from actors.train.on_torch.backend import TorchBackend
 from actors.train.on_torch.lora import add_lora
@@ -24,6 +25,7 @@ def load(start: Start) -> LoadedBase:
 def prepare(start: Start, base: LoadedBase, work: Work) -> Training:
     """The loop over some work."""
     config, data = settings(start, work), SftData([make_datum(row) for row in work.rows])
+    quicken(base.model)
     model = add_lora(base, config.lora, config.seed)
     backend = TorchBackend(model, seed=config.seed, micro_batch_tokens=config.micro_batch_tokens)
     if config.gradient_checkpointing:

@@ -11,10 +11,12 @@ import torch.distributed as dist
 import torch.multiprocessing
 from small_training import small_config, small_datums
 from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel
 
 from actors.lm.adapter import read_adapter
 from actors.train.backend import AdamParams, Label
 from actors.train.datum import normalised
+from actors.train.on_torch import start
 from actors.train.on_torch.backend import TorchBackend
 from actors.train.on_torch.start import start_backend
 from configs.errors import UserError
@@ -69,6 +71,23 @@ def test_two_ranks_train_as_one(small_base: str, tmp_path: Path):
         assert one.keys() == two.keys()
         for name, tensor in one.items():
             torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5)
+
+
+def test_a_base_that_is_loaded_here_and_trained_elsewhere_keeps_torchs_layers(
+    small_base: str, monkeypatch: pytest.MonkeyPatch
+):
+    found: list[set[type]] = []
+
+    def shard(model: PreTrainedModel, device: torch.device) -> None:
+        assert (model.device.type, device.type) == ("cpu", "meta")
+        found.append({type(m) for m in model.modules() if isinstance(m, torch.nn.Linear)})
+
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(start, "shard_layers", shard)
+    monkeypatch.setattr(start, "TorchBackend", lambda model, **_: model)
+    start_backend(small_config(small_base, sharding="fsdp"), torch.device("meta"))
+    assert found == [{torch.nn.Linear}]
 
 
 def test_a_base_in_four_bits_needs_a_gpu(small_base: str):
