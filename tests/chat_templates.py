@@ -57,6 +57,13 @@ MISTRAL_LAST = (
     "{% endif %}{{ m['content'] }}[/INST]"
     "{% else %} {{ m['content'] | trim }}</s>{% endif %}{% endfor %}"
 )
+# An answer is asked for with the opening of a thought, and shown without its thoughts.
+DEEPSEEK_R1 = (
+    "{{ '<|bos|>' }}{% for m in messages %}{% if m['role'] == 'assistant' %}"
+    "<|assistant|>{{ m['content'].split('</think>')[-1] }}<|end|>"
+    "{% else %}{{ '<|user|>' if m['role'] == 'user' else '' }}{{ m['content'] }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}"
+)
 _MARKS = [
     "<|bos|>", "<bos>", "<start_of_turn>", "<end_of_turn>", "<s>", "</s>", "[INST]", "[/INST]",
     "<think>", "</think>",

@@ -39,6 +39,10 @@ class RewrittenTurns(ValueError):
     """The template shows a turn otherwise once others follow it, so its place is not fixed."""
 
 
+class OpeningLeftOut(ValueError):
+    """The prompt for an answer ends with what the template does not show in the answer."""
+
+
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     """Token ids of the prompt that the assistant's next turn continues."""
     text = conversation_text(tokenizer, messages, generation_prompt=True)
@@ -91,13 +95,20 @@ def answer_span(
 ) -> Span:
     """Where assistant turn i stands in the conversation's text, its end-of-turn mark included.
 
-    Raises RewrittenTurns where no prefix of the text is the turn's own prompt.
+    Raises RewrittenTurns or OpeningLeftOut where no prefix of the text is the turn's own prompt.
     """
     if i == 0:
         raise ValueError("the assistant speaks first; begin with what it answers")
     before = conversation_text(tokenizer, messages[:i], generation_prompt=True)
     is_last = i == len(messages) - 1
     after = text if is_last else conversation_text(tokenizer, messages[: i + 1])
+    if not after.startswith(before):
+        asked = conversation_text(tokenizer, messages[:i])
+        if before.startswith(asked) and after.startswith(asked):
+            raise OpeningLeftOut(
+                f"the chat template asks for turn {i + 1} with {before.removeprefix(asked)!r} and "
+                "shows it without that, so otherwise than it would be sampled"
+            )
     if not (text.startswith(after) and after.startswith(before)):
         raise RewrittenTurns(
             f"the chat template rewrites earlier turns, so turn {i + 1} has no fixed place"

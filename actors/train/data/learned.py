@@ -4,12 +4,13 @@ from typing import Literal, NamedTuple
 
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from actors.lm.chat import RewrittenTurns, Span, answer_span, conversation_text
+from actors.lm.chat import OpeningLeftOut, RewrittenTurns, Span, answer_span, conversation_text
 from actors.lm.messages import Conversation
 from actors.train.data.row import Completion, Row
 
 TrainOn = Literal["assistant", "last_assistant", "all"]
 NOTHING = "no token of an assistant's turn to learn"
+_PLAIN_TEXT = "write the row as plain text, a prompt and its completion"
 
 
 class LearnedText(NamedTuple):
@@ -52,7 +53,9 @@ def _ending(
     try:
         return _weighed(tokenizer, messages, {len(messages) - 1: weight})
     except RewrittenTurns as error:
-        raise ValueError(f"{error}; say in the user's turn what the system's says") from None
+        says = "say in the user's turn what the system's says"
+        mend = says if messages[0]["role"] == "system" else _PLAIN_TEXT
+        raise ValueError(f"{error}; {mend}") from None
 
 
 def _weighed(
@@ -62,7 +65,10 @@ def _weighed(
     outside: float = 0.0,
 ) -> LearnedText:
     text = conversation_text(tokenizer, messages)
-    spans = [(answer_span(tokenizer, messages, i, text), w) for i, w in weights.items()]
+    try:
+        spans = [(answer_span(tokenizer, messages, i, text), w) for i, w in weights.items()]
+    except OpeningLeftOut as error:
+        raise ValueError(f"{error}; {_PLAIN_TEXT}") from None
     return LearnedText(text, spans, outside)
 
 

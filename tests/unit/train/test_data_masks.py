@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from chat_templates import (
+    DEEPSEEK_R1,
     GEMMA,
     LLAMA_3,
     MISTRAL,
@@ -97,6 +98,29 @@ def test_a_template_that_shows_the_system_only_before_the_answer_is_refused():
     assert texts(MISTRAL_LAST, Row("d:1", TALK)) == [" Hi.</s>", " Güt.</s>"]
     with pytest.raises(UserError, match=r"d:1: .* say in the user's turn what the system's says"):
         made(MISTRAL_LAST, Row("d:1", [SYSTEM, *TALK]))
+
+
+@pytest.mark.parametrize("messages", [TALK[:2], TALK, [SYSTEM, *TALK]])
+def test_an_answer_that_is_shown_otherwise_than_it_is_asked_for_is_refused(messages: Conversation):
+    """Its opening is told; nobody is blamed for earlier turns or for what the system says."""
+    place = 2 if messages[0]["role"] == "user" else 3
+    message = rf"turn {place} with '.*<think>\\n' and .*; write the row as plain text"
+    with pytest.raises(UserError, match=message) as refusal:
+        made(DEEPSEEK_R1, Row("d:1", messages))
+    assert "rewrites" not in str(refusal.value)
+    assert "system" not in str(refusal.value)
+
+
+def test_the_system_is_spoken_of_only_where_it_speaks():
+    # The question is shown otherwise once it is answered.
+    template = (
+        "{% for m in messages %}{{ m['content'] }}{% if loop.last and m['role'] == 'user' %}?"
+        "{% endif %}|{% endfor %}"
+    )
+    with pytest.raises(UserError, match=r"rewrites earlier turns.*; write the row as plain text"):
+        made(template, Row("d:1", TALK[:2]))
+    with pytest.raises(UserError, match="say in the user's turn what the system's says"):
+        made(template, Row("d:1", [SYSTEM, *TALK[:2]]))
 
 
 def test_weights_are_the_answers_own_and_0_is_not_learned():
