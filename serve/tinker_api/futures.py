@@ -1,19 +1,23 @@
 """Requests that are answered later: the SDK asks for each by its id until it is there.
 
 A request's id says what it is, so one that is sent again (its connection broke) finds its future
-and is not computed twice. An outcome stays for a while after it was told, for the same reason.
+and is not computed twice. An outcome stays after it was told, for the same reason: for as long as
+its session may be silent, within what memory a session may have.
 """
 
 import asyncio
 import json
 import traceback
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from serve.tinker_api.paths import absent, session_of
+from serve.tinker_api.sessions import IDLE_S
 
-KEPT_S = 120.0  # after an outcome was told for the first time
+KEPT_BYTES = 2**28  # of a session's outcomes that were told
+_SHELL_BYTES = 2048  # about what a future weighs beside its outcome's body
 JSON, PROTOBUF = "application/json", "application/x-protobuf"
 
 Category = Literal["user", "server"]
@@ -56,7 +60,12 @@ class _Future:
     work: "asyncio.Task[None]"
     is_there: asyncio.Event = field(default_factory=asyncio.Event)
     outcome: Outcome | None = None
-    told_s: float | None = None
+    told_s: float | None = None  # for the last time
+
+    @property
+    def bytes(self) -> int:
+        """About what it takes of the memory."""
+        return _SHELL_BYTES + (len(self.outcome.body) if self.outcome else 0)
 
 
 class Futures:
@@ -83,8 +92,7 @@ class Futures:
                 await future.is_there.wait()
         except TimeoutError:
             return None
-        if future.told_s is None:
-            future.told_s = self._clock()
+        future.told_s = self._clock()
         return future.outcome
 
     def cancel(self, request: str) -> None:
@@ -93,10 +101,14 @@ class Futures:
             self._futures[request].work.cancel()
 
     def forget_told(self) -> None:
-        """Drop the outcomes that were told long ago."""
-        oldest_s = self._clock() - KEPT_S
-        for request, future in list(self._futures.items()):
-            if future.told_s is not None and future.told_s < oldest_s:
+        """Drop what was told long ago, and of each session what was told before KEPT_BYTES."""
+        oldest_s = self._clock() - IDLE_S
+        kept_bytes = Counter[str]()
+        told = [(f.told_s, request) for request, f in self._futures.items() if f.told_s is not None]
+        for told_s, request in sorted(told, reverse=True):
+            session = session_of(request)
+            kept_bytes[session] += self._futures[request].bytes
+            if told_s < oldest_s or kept_bytes[session] > KEPT_BYTES:
                 del self._futures[request]
 
     def forget_session(self, session: str) -> None:

@@ -16,7 +16,7 @@ from tinker_front import OneThread
 from actors.lm.adapter import Manifest, write_adapter
 from serve.openai.errors import Refused
 from serve.tinker_api.front import Front
-from serve.tinker_api.futures import KEPT_S, Failed, Futures, Outcome, answered
+from serve.tinker_api.futures import Failed, Futures, Outcome, answered
 from serve.tinker_api.kept import Checkpoint, Run
 from serve.tinker_api.lora import layers_of, lora_of
 from serve.tinker_api.paths import (
@@ -47,7 +47,7 @@ def test_turns_come_in_order_and_once(order: list[int], again: list[int]) -> Non
     assert turns.waits_for == len(ran) + 1
 
 
-def test_outcomes_stay_for_a_while_after_they_were_told() -> None:
+def test_outcomes_stay_for_as_long_as_a_session_may_be_silent() -> None:
     now = 0.0
 
     async def main() -> None:
@@ -68,18 +68,42 @@ def test_outcomes_stay_for_a_while_after_they_were_told() -> None:
         futures.begin("s:2", fail())
         failed = await futures.wait("s:2", 9)
         assert failed == Outcome(b'{"error": "no room", "category": "server"}')
-        now = KEPT_S / 2
+        now = IDLE_S - 1
+        futures.forget_told()
+        assert await futures.wait("s:1", 9)  # its first telling may never have arrived
+        now = IDLE_S + 1
         futures.forget_told()
         assert await futures.wait("s:1", 9)
-        now = KEPT_S + 1
-        futures.forget_told()
         with pytest.raises(Refused, match="no request"):
-            await futures.wait("s:1", 9)
+            await futures.wait("s:2", 9)
         go.clear()
         futures.begin("t:1", work())
         await asyncio.sleep(0)
         futures.forget_session("t")
         assert "t:1" not in futures
+
+    asyncio.run(main())
+
+
+def test_outcomes_that_were_told_have_a_share_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.tinker_api.futures.KEPT_BYTES", 30_000)
+    now = 0.0
+
+    async def work() -> Outcome:
+        return Outcome(bytes(10_000))
+
+    async def main() -> None:
+        nonlocal now
+        futures = Futures(lambda: now)
+        for request in ("other:1", "s:1", "s:2", "s:3", "s:4"):
+            now += 1
+            futures.begin(request, work())
+            if request != "s:2":  # nobody has asked for it yet
+                assert await futures.wait(request, 9)
+        await asyncio.sleep(0)
+        futures.forget_told()
+        kept = [one for one in ("other:1", "s:1", "s:2", "s:3", "s:4") if one in futures]
+        assert kept == ["other:1", "s:2", "s:3", "s:4"]
 
     asyncio.run(main())
 
