@@ -57,15 +57,12 @@ def start_backend(
 def checkpoint_layers(model: peft.PeftModel) -> None:
     """Keep only what enters a layer, and compute the layer again in the backward pass.
 
-    transformers does so in training mode alone; the layers themselves are in it, what they are
-    made of is not.
+    transformers does so in training mode alone, in which many a base drops out.
     """
     layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
     if not layers:
         kind = type(model.get_base_model()).__name__
         raise UserError(f"gradient_checkpointing: {kind} does not offer it; give false.")
-    again = partial(checkpoint, use_reentrant=False)
     for layer in layers:
-        layer.gradient_checkpointing = True
-        object.__setattr__(layer, "_gradient_checkpointing_func", again)
-        layer.training = True
+        again = partial(checkpoint, layer.forward, use_reentrant=False)
+        object.__setattr__(layer, "forward", again)

@@ -170,7 +170,14 @@ def test_every_make_of_model_learns_what_it_would_row_by_row(name: str):
         torch.testing.assert_close(found[parameter], gradient, rtol=0, atol=tight)
 
 
-@pytest.mark.parametrize("make", [small_llama, lambda: made("Mistral", _WINDOW)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        small_llama,
+        lambda: made("Mistral", _WINDOW),
+        lambda: made("OPT", {"ffn_dim": 48, "word_embed_proj_dim": 32, "dropout": 0.5}),
+    ],
+)
 def test_checkpointed_layers_learn_the_same(make: Callable[[], PreTrainedModel]):
     found = []
     for again in (False, True):
@@ -178,8 +185,9 @@ def test_checkpointed_layers_learn_the_same(make: Callable[[], PreTrainedModel])
         backend = TorchBackend(model, seed=0, micro_batch_tokens=40)
         if again:
             checkpoint_layers(model)
+        seen = backend.forward(batch(), "cross_entropy").result().loss
         loss = backend.forward_backward(batch(), "cross_entropy").result().loss
-        found.append((loss, gradients(model)))
+        found.append(((seen, loss), gradients(model)))
     (plain, expected), (checkpointed, told) = found
     assert checkpointed == plain
     assert_same(told, expected)
