@@ -120,7 +120,9 @@ def answer_span(
 def tokens_of(offsets: ArrayLike, span: Span) -> NDArray[np.bool_]:
     """[T], true where a token ([T, 2] characters) holds any of the span's.
 
-    A token may reach over the border: "2 + 2 = " and "four" may meet in the token " four".
+    A token may reach over the border: "2 + 2 = " and "four" may meet in the token " four". Where a
+    tokenizer leaves spaces out of its places, one of nothing else is empty, and stands where it
+    ends; what a tokenizer puts around a text is empty at 0.
     """
     starts, ends = np.asarray(offsets, dtype=np.int64).reshape(-1, 2).T
-    return (starts < span.end) & (ends > span.start) & (ends > starts)
+    return (np.minimum(starts, ends - 1) < span.end) & (ends > span.start)

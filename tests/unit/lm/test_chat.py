@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from small_base import CHATML, LLAMA3, byte_tokenizer
+from tokenizers import processors
 
 from actors.lm.chat import Span, prompt_ids, render, tokens_of
 from actors.lm.messages import Message, assistant, user
@@ -28,9 +29,13 @@ ALTERNATES = (
 )
 
 
-def learned(template: str, messages: list[Message]) -> list[str]:
-    """The stretches of text that are targets."""
+def learned(
+    template: str, messages: list[Message], places: processors.ByteLevel | None = None
+) -> list[str]:
+    """The stretches of text that are targets, with a tokenizer that tells places in its own way."""
     tokenizer = byte_tokenizer(template)
+    if places:
+        tokenizer.backend_tokenizer.post_processor = places
     rendered = render(tokenizer, messages)
     runs: list[list[int]] = []
     before = False
@@ -115,5 +120,17 @@ def test_a_prompt_is_a_prefix_of_the_conversation_that_continues_it():
 
 def test_tokens_that_reach_over_a_border_belong_to_the_span():
     offsets = [(0, 0), (0, 2), (2, 4), (4, 4), (4, 6), (6, 8), (8, 9)]
-    assert tokens_of(offsets, Span(3, 7)).nonzero()[0].tolist() == [2, 4, 5]
-    assert tokens_of(offsets, Span(2, 6)).nonzero()[0].tolist() == [2, 4]
+    assert tokens_of(offsets, Span(3, 7)).nonzero()[0].tolist() == [2, 3, 4, 5]
+    assert tokens_of(offsets, Span(2, 6)).nonzero()[0].tolist() == [2, 3, 4]
+
+
+def test_an_empty_token_stands_where_it_ends():
+    offsets = [(0, 0), (0, 2), (4, 4), (4, 5), (7, 7), (9, 9)]
+    assert tokens_of(offsets, Span(0, 9)).nonzero()[0].tolist() == [1, 2, 3, 4, 5]
+    assert tokens_of(offsets, Span(4, 7)).nonzero()[0].tolist() == [3, 4]
+
+
+def test_spaces_are_learned_also_where_the_tokenizer_leaves_them_out_of_its_places():
+    trims = processors.ByteLevel(trim_offsets=True)
+    code = "  def f():\n    return  1 "
+    assert learned(CHATML, [user("  Code? "), assistant(code)], trims) == [f"{code}<|im_end|>"]
