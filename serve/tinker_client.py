@@ -15,7 +15,8 @@ from actors.lm.requests import Sample, TokenLogprob
 from actors.lm.sampling.text import decode
 from actors.train.on_tinker.faults import Refused, told
 from actors.train.on_tinker.service import Service
-from actors.train.remote import TINKER, path_digest
+from actors.train.remote import TINKER
+from configs.errors import UserError
 from configs.sections import SamplingConfig
 from serve.prompts import encode_prompt
 
@@ -58,7 +59,7 @@ class TinkerClient:
         return self._sample(answer.sequences[0], sampling.stop, self._digests[adapter])
 
     def adapters(self) -> dict[str, str]:
-        """Name -> digest, which is one of the adapter's path."""
+        """Name -> digest, which is one of the adapter's place on the service."""
         return dict(self._digests)
 
     def _stop(self, strings: Sequence[str]) -> list[str] | None:
@@ -74,11 +75,15 @@ class TinkerClient:
 
 
 def open_tinker_client(
-    service: Service, paths: Mapping[str, str], tokenizer: PreTrainedTokenizerBase
+    service: Service,
+    base_model: str,
+    paths: Mapping[str, str],
+    tokenizer: PreTrainedTokenizerBase,
 ) -> TinkerClient:
-    """A client for names whose paths are tinker:// ones, or names of the service's models.
+    """A client for names whose paths are tinker:// ones of `base_model`, or it itself.
 
-    UserError when the service has no such sampler.
+    UserError when the service has no such sampler, or it is one of another base: to that one the
+    tokens of this tokenizer would mean something else.
     """
     samplers = {}
     for name, path in paths.items():
@@ -87,4 +92,8 @@ def open_tinker_client(
             samplers[name] = service.clients.create_sampling_client(
                 model_path=path if is_path else None, base_model=None if is_path else path
             ).result()
-    return TinkerClient(samplers, {n: path_digest(p) for n, p in paths.items()}, tokenizer)
+        base = samplers[name].get_base_model()
+        if base != base_model:
+            raise UserError(f"{path}: adapts {base}, not {base_model}; give base_model={base}.")
+    digests = {name: service.digest(path) for name, path in paths.items()}
+    return TinkerClient(samplers, digests, tokenizer)

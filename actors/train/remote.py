@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from hashlib import sha256
+from datetime import datetime
 from typing import NamedTuple
 
 import fsspec
 
 from actors.lm.adapter import CONFIG, MANIFEST, Manifest
 from actors.train.checkpoint import REMOTE
+from configs.base import digest
 from configs.errors import UserError
 
 TINKER = "tinker://"
@@ -28,15 +29,14 @@ class RemoteAdapter:
     path: str
     manifest: Manifest | None = None
 
-    @property
-    def digest(self) -> str:
-        """Of its path: nobody here has seen its content."""
-        return path_digest(self.path)
 
+def path_digest(url: str, path: str, saved_at: datetime | None) -> str:
+    """What stands for a content that nobody here has seen: a digest of where it is, marked as one.
 
-def path_digest(path: str) -> str:
-    """What stands for a content that nobody here has seen: a digest of its path, marked as one."""
-    return f"path:{sha256(path.encode()).hexdigest()}"
+    A path that was deleted may be saved again, and a model's name is known to many services: hence
+    the time (None where the service tells none) and the service's address.
+    """
+    return f"path:{digest([url, path, saved_at and saved_at.isoformat()])}"
 
 
 def read_kept(folder: str) -> Kept:

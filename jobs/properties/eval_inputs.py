@@ -11,6 +11,7 @@ from configs.eval import EvalConfig
 from jobs.properties.checkpoints import read_checkpoints
 from jobs.properties.prompt_file import EvalItem, parse_eval_file
 from jobs.properties.rubrics import Rubric, read_rubrics
+from jobs.properties.samplers import adapter_digests
 
 
 class Inputs(NamedTuple):
@@ -33,7 +34,7 @@ def read_inputs(config: EvalConfig) -> Inputs:
     digests = {
         "eval_file": content_digest(data),
         **{f"rubric of {name}": rubric.hash for name, rubric in rubrics.items()},
-        **{name: adapter.digest for name, adapter in adapters.items()},
+        **adapter_digests(adapters),
     }
     load_tokenizer(config.base_model)  # builds `tiny`, and refuses a wrong name
     return Inputs(items, adapters, rubrics, digests)

@@ -61,7 +61,7 @@ def open_samplers(
 ) -> Iterator[Sampler]:
     """A sampler for base and all checkpoints, for the length of a block. Ray is initialised."""
     here = {name: one for name, one in checkpoints.items() if isinstance(one, Adapter)}
-    there = {name: one.path for name, one in checkpoints.items() if isinstance(one, RemoteAdapter)}
+    there = _paths(checkpoints)
     with ExitStack() as opened:
         samplers: list[Sampler] = []
         if here or not there:
@@ -74,11 +74,29 @@ def open_samplers(
         yield _Together(samplers)
 
 
+def adapter_digests(checkpoints: Mapping[str, Adapter | RemoteAdapter]) -> dict[str, str]:
+    """Name -> digest, for which the service is asked about what it holds."""
+    there = _paths(checkpoints)
+    found = {name: one.digest for name, one in checkpoints.items() if isinstance(one, Adapter)}
+    if there:
+        from actors.train.on_tinker.service import open_service  # needs the SDK, which is an extra
+
+        with open_service() as service:
+            found |= {name: service.digest(path) for name, path in there.items()}
+    return {name: found[name] for name in checkpoints}
+
+
+def _paths(checkpoints: Mapping[str, Adapter | RemoteAdapter]) -> dict[str, str]:
+    """Where those are that the service holds."""
+    return {name: one.path for name, one in checkpoints.items() if isinstance(one, RemoteAdapter)}
+
+
 @contextmanager
 def _on_tinker(base_model: str, paths: Mapping[str, str]) -> Iterator[Sampler]:
-    from actors.train.on_tinker.service import open_service  # needs the SDK, which is an extra
+    from actors.train.on_tinker.service import open_service
     from serve.tinker_client import open_tinker_client
 
+    name = resolve_base_name(base_model)
     with open_service() as service:
-        service.check_model(resolve_base_name(base_model))
-        yield open_tinker_client(service, paths, load_tokenizer(base_model))
+        service.check_model(name)
+        yield open_tinker_client(service, name, paths, load_tokenizer(base_model))

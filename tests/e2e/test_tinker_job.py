@@ -6,7 +6,8 @@ from doors import Ran, job
 from tinker_front import KEY, local_front
 
 from actors.lm.tiny import tiny_name
-from actors.train.remote import path_digest, read_kept
+from actors.train.on_tinker.service import open_service
+from actors.train.remote import read_kept
 
 
 def test_an_adapter_trained_there_is_evaluated_on_either_side(
@@ -24,6 +25,8 @@ def test_an_adapter_trained_there_is_evaluated_on_either_side(
         assert trained.code == 0, trained.printed
         folder = trained.path("runs/organism/checkpoints/step-*")
         there = read_kept(str(folder)).sampler
+        with open_service() as service:
+            digest = service.digest(there)
         fields = [
             "eval",
             f"eval_file={prompts.path('evals/prompts.eval.yaml')}",
@@ -36,7 +39,7 @@ def test_an_adapter_trained_there_is_evaluated_on_either_side(
     assert "path:" in alone.printed  # a digest of no content says so in the table
     results = both.output("eval_results/both.eval-results.yaml")
     name = "organism-step-000003@1"
-    assert results["models"][name]["digest"] == path_digest(there)
+    assert results["models"][name]["digest"] == digest
     said = {
         model: [row["messages"] for row in results["rows"] if row["model"] == model]
         for model in results["models"]

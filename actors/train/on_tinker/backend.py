@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import tinker
 
-from actors.lm.adapter import Adapter
+from actors.lm.adapter import Adapter, Manifest, adapter_digest
 from actors.train.backend import AdamParams, Label, Passed, Pending, Stepped
 from actors.train.datum import Datum
 from actors.train.losses import LossName
@@ -90,7 +90,12 @@ class TinkerBackend:
                 state.result(timeout=self._patience_s).path,
                 sampler.result(timeout=self._patience_s).path,
             )
-        write_kept(folder, label, self._base_model, kept, self._exported(name, kept.state))
+        weights = self._exported(name, kept.state)
+        digest = adapter_digest(*weights) if weights else self._service.digest(kept.sampler)
+        manifest = Manifest(
+            label.name, label.version, label.step, label.name, self._base_model, digest
+        )
+        write_kept(folder, manifest, kept, weights)
         return folder
 
     def load(self, path: str) -> None:

@@ -15,11 +15,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 
-from actors.lm.adapter import CONFIG, MANIFEST, TENSORS, Manifest, adapter_digest, write_adapter
-from actors.train.backend import Label
+from actors.lm.adapter import CONFIG, MANIFEST, TENSORS, Manifest, write_adapter
 from actors.train.checkpoint import REMOTE
 from actors.train.on_tinker.faults import ServiceFailed, told
-from actors.train.remote import Kept, path_digest
+from actors.train.remote import Kept
 
 _DOWNLOAD_S = 60.0  # without a byte
 
@@ -31,18 +30,8 @@ class Weights(NamedTuple):
     tensors: dict[str, torch.Tensor]
 
 
-def write_kept(
-    folder: str, label: Label, base_model: str, kept: Kept, weights: Weights | None
-) -> None:
+def write_kept(folder: str, manifest: Manifest, kept: Kept, weights: Weights | None) -> None:
     """Write a checkpoint's directory; from `remote.json` on, a run can go on from it."""
-    manifest = Manifest(
-        name=label.name,
-        version=label.version,
-        step=label.step,
-        run=label.name,
-        base_model=base_model,
-        digest=adapter_digest(*weights) if weights else path_digest(kept.sampler),
-    )
     fs, root = fsspec.core.url_to_fs(folder)
     fs.makedirs(root, exist_ok=True)
     fs.pipe_file(f"{root}/{MANIFEST}", json.dumps(asdict(manifest), indent=2).encode())

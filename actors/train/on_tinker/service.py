@@ -8,11 +8,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 import httpx2
 import tinker
+from tinker.lib.base_url import resolve_base_url
 
 from actors.train.on_tinker.faults import ServiceFailed, told
+from actors.train.remote import TINKER, path_digest
 from configs.errors import UserError, did_you_mean
 
 KEY, URL = "TINKER_API_KEY", "TINKER_BASE_URL"
@@ -26,6 +29,7 @@ class Service:
 
     clients: tinker.ServiceClient
     rest: tinker.RestClient
+    url: str
 
     def check_model(self, name: str) -> None:
         """UserError when the service has no such base model."""
@@ -35,6 +39,21 @@ class Service:
         if name not in known:
             hint = did_you_mean(name, known)
             raise UserError(f'base_model="{name}": no model of the service.{hint}')
+
+    def digest(self, path: str) -> str:
+        """What stands for the content of a tinker:// path, or of a model of the service."""
+        is_saved = path.startswith(TINKER)
+        return path_digest(self.url, path, self._saved_at(path) if is_saved else None)
+
+    def _saved_at(self, path: str) -> datetime | None:
+        """None where the service does not show it: it is not there, or somebody else's."""
+        run = path.removeprefix(TINKER).partition("/")[0]
+        with told(f"looking for {path}"):
+            try:
+                shown = self.rest.list_checkpoints(run).result().checkpoints
+            except (tinker.NotFoundError, tinker.PermissionDeniedError):
+                return None
+        return next((one.time for one in shown if one.tinker_path == path), None)
 
 
 @contextmanager
@@ -53,7 +72,8 @@ def open_service(answered_before: bool = False) -> Iterator[Service]:
     with told("opening a session"):
         # By name: a client that is not told its address shares that of the process's first one.
         where = {"base_url": os.environ.get(URL), "api_key": os.environ.get(KEY)}
-        service = Service(tinker.ServiceClient(**where), tinker.RestClient(**where))
+        clients, rest = tinker.ServiceClient(**where), tinker.RestClient(**where)
+    service = Service(clients, rest, resolve_base_url())
     ended = "errored"
     try:
         yield service
