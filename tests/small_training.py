@@ -1,15 +1,25 @@
 """Small training runs: a config, a few conversations, and the same run without Ray."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import torch
 from small_base import byte_tokenizer
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from actors.lm.adapter import MANIFEST
 from actors.lm.messages import Conversation, assistant, user
-from actors.train.checkpoint import SavedCheckpoint, saved_checkpoints
+from actors.train.checkpoint import (
+    REMOTE,
+    Cursor,
+    SavedCheckpoint,
+    checkpoint_path,
+    saved_checkpoints,
+    write_cursor,
+)
 from actors.train.data.datums import Rules, make_datums
 from actors.train.data.problems import Problems
 from actors.train.data.row import Row
@@ -64,6 +74,18 @@ def some_step(step: int, **fields: Any) -> StepMetrics:
         "memory_mb": 50.0,
     }
     return StepMetrics(step, **(numbers | fields))
+
+
+def remote_checkpoint(folder: str, history: list[StepMetrics], version: int) -> str:
+    """One whose weights a service keeps: no adapter has to be made for it."""
+    step = history[-1].step
+    path = checkpoint_path(folder, step)
+    write_cursor(path, Cursor(history, "data"))
+    fs, root = fsspec.core.url_to_fs(path)
+    manifest = {"step": step, "version": version, "digest": f"path:{step}"}
+    fs.pipe_file(f"{root}/{MANIFEST}", json.dumps(manifest).encode())
+    fs.pipe_file(f"{root}/{REMOTE}", b"{}")
+    return path
 
 
 def train_in_process(

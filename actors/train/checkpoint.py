@@ -50,8 +50,7 @@ def checkpoint_path(run_folder: str, step: int) -> str:
 
 
 def step_of(path: str) -> int:
-    """The steps that a checkpoint's path names."""
-    """The number of steps after which a checkpoint was kept."""
+    """The number of steps that a checkpoint's path names."""
     return int(path.rpartition("-")[2])
 
 
@@ -107,19 +106,20 @@ def saved_checkpoints(run_folder: str) -> list[SavedCheckpoint]:
     return saved
 
 
-def prune(run_folder: str, keep_last: int) -> None:
-    """Remove all checkpoints but the newest `keep_last` (0 keeps all) and the best one.
+def prune(run_folder: str, keep_last: int, newest: int) -> None:
+    """Remove all checkpoints but the last `keep_last` (0: all) up to `newest`, and the best.
 
-    The best has the lowest validation loss of those that were measured when they were saved.
+    The best has the lowest validation loss of those that were measured when they were saved. What
+    an earlier try left after `newest`, the step just kept, is not counted: it may be damaged.
     """
-    closed = _closed(run_folder)
-    if not keep_last or not closed:
+    if not keep_last:
         return
+    closed = [path for path in _closed(run_folder) if step_of(path) <= newest]
     losses = {row.step: row.validation_loss for row in read_cursor(closed[-1]).history}
     measured = {p: loss for p in closed if (loss := losses.get(step_of(p))) is not None}
     kept = {*closed[-keep_last:], *([min(measured, key=lambda p: measured[p])] if measured else [])}
     for path in _all(run_folder):
-        if path not in kept and step_of(path) < step_of(closed[-1]):
+        if path not in kept and step_of(path) < newest:
             _remove(path)
 
 

@@ -33,6 +33,7 @@ def sft(
     *,
     on_step: OnStep,
     keep: Callable[[list[StepMetrics]], None],
+    between: Callable[[list[StepMetrics]], None] = lambda done: None,
 ) -> None:
     """Train to the end from the step after `history`, which grows in place.
 
@@ -40,11 +41,13 @@ def sft(
     else is asked for, so that nothing is kept that rests on a step nobody has seen.
 
     `keep` is called with everything done so far: at save points, and where the run stops early.
+    After every other step it is `between`.
     """
     schedule = sft_schedule(config, len(data.train))
     save_points, validation_points = set(schedule.save_points()), set(schedule.validation_points())
     held_out = normalised(data.validation) if data.validation else []
-    while not finished(config, len(data.train), history):
+    ended = finished(config, len(data.train), history)
+    while not ended:
         started_s = time.perf_counter()
         step = len(history)
         rows = schedule.batch(step)
@@ -76,8 +79,11 @@ def sft(
             )
         )
         on_step(history[-1])
-        if step + 1 in save_points or finished(config, len(data.train), history):
+        ended = finished(config, len(data.train), history)
+        if ended or step + 1 in save_points:
             keep(history)
+        else:
+            between(history)
 
 
 def finished(config: SftConfig, rows: int, history: Sequence[StepMetrics]) -> bool:

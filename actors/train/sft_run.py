@@ -45,8 +45,8 @@ def continue_sft(
 
     `leads` is true on the one rank that writes. `on_step` gets the steps of earlier attempts
     first; `on_saved` gets each checkpoint's path, on every rank, when it is whole. `leaving` is
-    asked after every step, with one answer on all ranks: whether to keep the state at once,
-    because a machine is about to be taken away.
+    asked after every step without a checkpoint, with one answer on all ranks: whether to keep the
+    state at once, because a machine is about to be taken away.
     """
     schedule = sft_schedule(config, len(data.train))
     digest = data_digest(data.train)
@@ -67,17 +67,16 @@ def continue_sft(
         write(path, done)
         on_saved(path, done[-1])
         if leads:
-            prune(folder, config.keep_last)
+            prune(folder, config.keep_last, newest=done[-1].step)
             drop_standby(folder)
 
-    def stepped(metrics: StepMetrics) -> None:
-        on_step(metrics)
+    def between(done: list[StepMetrics]) -> None:
         if leaving():
-            write(standby_path(folder, metrics.step), history)
+            write(standby_path(folder, done[-1].step), done)
 
     for metrics in history:
         on_step(metrics)
-    sft(backend, data, config, history, on_step=stepped, keep=keep)
+    sft(backend, data, config, history, on_step=on_step, keep=keep, between=between)
 
 
 def _resume(backend: TrainingBackend, folder: str, digest: str) -> list[StepMetrics]:

@@ -32,7 +32,7 @@ def run_sft(
 
     `on_step` gets the steps of earlier attempts first. `on_saved` gets each checkpoint's path
     on every rank. `on_micro_batch` is called whenever one has been computed. `leaving` is asked
-    after every step, with one answer on all ranks: whether a machine is about to be taken away.
+    between checkpoints, with one answer on all ranks: whether a machine is about to be taken away.
     """
     backend = start_backend(config, device, on_micro_batch)
     continue_sft(

@@ -1,15 +1,15 @@
 """Checkpoints of a run: which count, which stay, and a disk that is full."""
 
-import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_training import some_step
+from small_training import remote_checkpoint, some_step
 
-from actors.lm.adapter import MANIFEST, TENSORS
+from actors.lm.adapter import TENSORS
 from actors.train.checkpoint import (
     REMOTE,
     Cursor,
@@ -28,17 +28,6 @@ Train = Callable[..., list[StepMetrics]]
 Config = Callable[..., SftConfig]
 
 
-def remote_checkpoint(folder: str, history: list[StepMetrics], version: int) -> str:
-    """One whose weights a service keeps: no adapter has to be made for it."""
-    step = history[-1].step
-    path = checkpoint_path(folder, step)
-    write_cursor(path, Cursor(history, "data"))
-    manifest = {"step": step, "version": version, "digest": f"path:{step}"}
-    Path(path, MANIFEST).write_text(json.dumps(manifest))
-    Path(path, REMOTE).write_text("{}")
-    return path
-
-
 def steps_of(folder: str) -> list[int]:
     return [checkpoint.step for checkpoint in saved_checkpoints(folder)]
 
@@ -52,7 +41,7 @@ def test_the_newest_stay_and_the_best_validation_always_does(
     for step, loss in enumerate(losses, start=1):
         history.append(some_step(step, validation_loss=loss))
         remote_checkpoint(folder, history, version=step)
-        prune(folder, keep_last)
+        prune(folder, keep_last, newest=step)
     measured = [loss for loss in losses if loss is not None]
     best = {losses.index(min(measured)) + 1} if measured else set()
     newest = range(1, len(losses) + 1)[-keep_last:]
@@ -66,9 +55,26 @@ def test_what_a_kill_left_of_a_removed_checkpoint_goes_and_a_younger_one_stays(t
     Path(checkpoint_path(str(tmp_path), 1), REMOTE).unlink()
     being_written = Path(checkpoint_path(str(tmp_path), 4))
     write_cursor(str(being_written), Cursor(history, "data"))
-    prune(str(tmp_path), keep_last=2)
+    prune(str(tmp_path), keep_last=2, newest=3)
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-000002", "step-000003", "step-000004"]
+
+
+def test_a_damaged_checkpoint_of_an_earlier_try_costs_no_good_one(
+    sft_config: Config, train_here: Train, tmp_path: Path
+):
+    config = sft_config(save_every=1)
+    train_here(config, tmp_path)
+    shutil.rmtree(checkpoint_path(str(tmp_path), 5))
+    Path(checkpoint_path(str(tmp_path), 6), TENSORS).write_bytes(b"lost with the power")
+
+    def cut(metrics: StepMetrics) -> None:
+        if metrics.step == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_here(config.model_copy(update={"keep_last": 1}), tmp_path, on_step=cut)
+    assert latest_checkpoint(str(tmp_path)) == checkpoint_path(str(tmp_path), 5)
 
 
 def test_a_checkpoint_that_a_service_keeps_counts_without_an_adapter(tmp_path: Path):

@@ -13,6 +13,7 @@ from actors.train.metrics import StepMetrics
 from actors.train.on_torch.process import run_sft
 from actors.train.sft_loop import SftData
 from actors.train.standby import latest_state, standby_path
+from configs.errors import JobFailed
 from configs.sft import SftConfig
 
 
@@ -70,3 +71,16 @@ def test_a_later_checkpoint_makes_it_needless(
     with pytest.raises(Gone):
         train_until_gone(sft_config(), datums, tmp_path, announced=1, gone=3)
     assert latest_state(str(tmp_path)) == checkpoint_path(str(tmp_path), 2)
+
+
+def test_a_notice_at_a_save_point_does_not_cost_its_checkpoint(
+    sft_config: Callable[..., SftConfig], datums: list[Datum], tmp_path: Path
+):
+    cursor = tmp_path / "checkpoints" / "step-000002" / "trainer" / "cursor.json"
+    cursor.parent.mkdir(parents=True)
+    cursor.symlink_to("/dev/full")
+    with pytest.raises(JobFailed):
+        train_until_gone(sft_config(), datums, tmp_path, announced=2, gone=3)
+    cursor.unlink()
+    train_in_process(sft_config(), datums, tmp_path)
+    assert [c.step for c in saved_checkpoints(str(tmp_path))] == [2, 3, 4, 6]
