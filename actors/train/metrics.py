@@ -51,8 +51,10 @@ def best_validation(history: Sequence[StepMetrics]) -> StepMetrics | None:
 
 def lost_patience(history: Sequence[StepMetrics], patience: int) -> bool:
     """Whether the last `patience` validations brought no better loss than one before; 0 never."""
+    if not patience:
+        return False
     best = best_validation(history)
-    if not patience or best is None:
+    if best is None:
         return False
     since = sum(row.validation_loss is not None for row in history[best.step :])
     return since >= patience
@@ -68,19 +70,19 @@ class MetricsFile:
     def __init__(self, storage: Storage, name: str) -> None:
         self._storage, self._name = storage, name
         self._rows: list[str] = []
-        self._last_step = 0
+        self.last_step = 0  # the newest that is there
         if storage.exists(name):
             self._take_over(storage.read(name).decode())
 
     def add(self, metrics: StepMetrics) -> bool:
         """Append a step; False for one that is there already (computed again after a kill)."""
-        if metrics.step <= self._last_step:
+        if metrics.step <= self.last_step:
             return False
         line = json.dumps(metrics.fields()) + "\n"
         if self._storage.is_local:
             self._append(line)
         self._rows.append(line)
-        self._last_step = metrics.step
+        self.last_step = metrics.step
         return True
 
     def close(self) -> None:
@@ -103,7 +105,7 @@ class MetricsFile:
     def _take_over(self, text: str) -> None:
         whole, _, cut = text.rpartition("\n")
         if whole:
-            self._last_step = json.loads(whole.rpartition("\n")[2])["step"]
+            self.last_step = json.loads(whole.rpartition("\n")[2])["step"]
         if cut:  # a process was killed while it wrote this line
             with Path(self._storage.path(self._name)).open("r+b") as file:
                 file.truncate(len(text.encode()) - len(cut.encode()))

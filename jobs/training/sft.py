@@ -11,17 +11,19 @@ from actors.lm.base import load_skeleton, load_tokenizer, resolve_base_name
 from actors.store.inputs import read_input
 from actors.store.run import Run, open_run
 from actors.store.storage import Storage
-from actors.train.checkpoint import SavedCheckpoint, read_cursor, saved_checkpoints
+from actors.train.checkpoint import read_cursor, saved_checkpoints
 from actors.train.data.load import TrainingData, load_training_data
-from actors.train.metrics import MetricsFile, OnStep, StepMetrics
+from actors.train.metrics import OnStep, StepMetrics
 from actors.train.on_torch.lora import resolve_layers, resolve_targets
 from actors.train.sft_loop import SftData, finished, sft_schedule
+from actors.train.standby import latest_state
 from configs.errors import UserError
 from configs.sft import DataSource, SftConfig
 from jobs import console
 from jobs.cluster import ray_session
 from jobs.training import sft_view
-from jobs.training.trackers import check_trackers, trackers
+from jobs.training.sft_metrics import complete_metrics, has_metrics, kept_metrics
+from jobs.training.trackers import check_trackers
 
 
 def run(config: SftConfig) -> int:
@@ -39,15 +41,19 @@ def train(config: SftConfig) -> list[str]:
     _check_lora(config)
     run = open_run(config, "sft", data_label(config.sources), inputs)
     try:
-        saved = saved_checkpoints(run.storage.path(run.folder))
-        if saved and not config.resume:
+        state = latest_state(run.storage.path(run.folder))
+        if not config.resume and (state or has_metrics(run)):
             raise UserError(
                 f'Run "{run.run_id}" was begun already; give run_id=ANOTHER_NAME, or '
                 "resume=true to continue it."
             )
-        if not saved or not finished(config, len(data.train), read_cursor(saved[-1].path).history):
+        history = read_cursor(state).history if state else []
+        if finished(config, len(data.train), history):
+            complete_metrics(run, config, history)
+        else:
             sft_view.say_plan(run.run_id, config, data)
-            saved = _train(config, data, run)
+            _train(config, data, run)
+        saved = saved_checkpoints(run.storage.path(run.folder))
         sft_view.report(config, run, saved)
         return [checkpoint.path for checkpoint in saved]
     finally:
@@ -71,44 +77,36 @@ def data_label(sources: Sequence[DataSource]) -> str:
     return "-".join(re.sub(r"^generate-(.+)-[0-9a-f]{8}$", r"\1", stem) for stem in stems)
 
 
-def _train(config: SftConfig, data: TrainingData, run: Run) -> list[SavedCheckpoint]:
-    file = MetricsFile(run.storage, f"{run.folder}/metrics.jsonl")
+def _train(config: SftConfig, data: TrainingData, run: Run) -> None:
     total_steps = sft_schedule(config, len(data.train)).total_steps
     pace = console.Pace()
     with (
         _ready(config),
-        trackers(run, config) as told,
+        kept_metrics(run, config) as keep,
         console.progress("sft", total_steps) as shown,
     ):
 
         def on_step(step: StepMetrics) -> None:
-            per_s = 0.0
-            if file.add(step):
-                per_s = pace.per_s(step.step, time.monotonic())
-                for tracker in told:
-                    tracker.add(step)
+            per_s = pace.per_s(step.step, time.monotonic()) if keep(step) else 0.0
             shown.advance(note=sft_view.step_note(step, total_steps, per_s))
 
-        saved = _on_backend(config, data, run, on_step)
-    file.close()
-    return saved
+        _on_backend(config, data, run, on_step)
 
 
-def _on_backend(
-    config: SftConfig, data: TrainingData, run: Run, on_step: OnStep
-) -> list[SavedCheckpoint]:
+def _on_backend(config: SftConfig, data: TrainingData, run: Run, on_step: OnStep) -> None:
     """Train where the config says. Both load on use: Ray Train takes seconds."""
     sent = SftData(data.train, data.validation, [row.where for row in data.rows])
     folder = run.storage.path(run.folder)
     if config.backend == "tinker":
         from actors.train.on_tinker.trainer import train_on_tinker
 
-        return train_on_tinker(config, sent, run_id=run.run_id, folder=folder, on_step=on_step)
+        train_on_tinker(config, sent, run_id=run.run_id, folder=folder, on_step=on_step)
+        return
     from actors.train.on_ray.trainer import train_sft
 
     # Workers have a working directory of their own: a relative base would not be found there.
     placed = config.model_copy(update={"base_model": resolve_base_name(config.base_model)})
-    return train_sft(placed, sent, run_id=run.run_id, folder=folder, on_step=on_step)
+    train_sft(placed, sent, run_id=run.run_id, folder=folder, on_step=on_step)
 
 
 @contextmanager
