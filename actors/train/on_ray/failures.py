@@ -1,16 +1,14 @@
 """What the driver is told when workers fail, and the error that a job ends with."""
 
-import contextlib
 from collections.abc import Mapping
 from textwrap import shorten
 from typing import Any
 
-import ray
 import ray.train
 from ray.train import UserCallback
 from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
 
-from configs.errors import JobFailed, UserError
+from configs.errors import JobFailed
 
 _AGAIN = "Its checkpoints are kept, and the same command continues it."
 _WIDTH = 400
@@ -27,7 +25,7 @@ class TellFailures(UserCallback):
         """Ray Train looked at its workers and found that these had failed."""
         for rank, error in sorted(worker_exceptions.items()):
             known = str(error)  # with the process's number where a process ended
-            if known in self._told or isinstance(error, (UserError, JobFailed)):
+            if known in self._told:
                 continue
             self._told.add(known)
             self._feed.failed.remote(f"Worker {rank} failed: {reason(error)}")
@@ -42,11 +40,8 @@ def reason(error: Exception) -> str:
     return shorten(f"{type(cause).__name__}: {lines[-1] if lines else ''}", _WIDTH)
 
 
-def told(error: Exception, feed: Any, max_failures: int) -> UserError | JobFailed:
+def told(error: Exception, max_failures: int) -> JobFailed:
     """The error that a job ends with after Ray's `error`."""
-    with contextlib.suppress(ray.exceptions.RayError):  # the feed may have ended as well
-        if fault := ray.get(feed.fault.remote()):
-            return fault
     if isinstance(error, ray.train.WorkerGroupError):
         reasons = [f"Worker {rank}: {reason(e)}" for rank, e in error.worker_failures.items()]
         return JobFailed(

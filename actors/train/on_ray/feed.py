@@ -22,6 +22,7 @@ class News(NamedTuple):
 
     steps: list[StepMetrics]
     failures: list[str]
+    fault: UserError | JobFailed | None = None  # that ends the run
 
 
 class Feed:
@@ -42,7 +43,7 @@ class Feed:
 
     def news(self, steps: int, failures: int) -> News:
         """What came in after so many steps and failures."""
-        return News(self._steps[steps:], self._failures[failures:])
+        return News(self._steps[steps:], self._failures[failures:], self._fault)
 
     def give_up(self, fault: UserError | JobFailed) -> None:
         """A worker met an error that trying again cannot mend."""
@@ -60,7 +61,7 @@ def start_feed() -> Any:
 
 
 class Sender:
-    """Sends the steps of one worker, several in a message when they come fast.
+    """Sends the steps of one worker, several in a message when they come fast; all by its end.
 
     A message a step would cost a small model percents of its time.
     """
@@ -73,6 +74,12 @@ class Sender:
         self._send, self._clock = send, clock
         self._waiting: list[StepMetrics] = []
         self._sent_s = float("-inf")
+
+    def __enter__(self) -> "Sender":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
 
     def add(self, metrics: StepMetrics) -> None:
         """Send a step now, or with those after it."""
@@ -90,11 +97,19 @@ class Sender:
 class Follower:
     """Calls back for all news of a feed, from a thread, while open; none is missed.
 
-    An error of a callback is raised where the block ends.
+    An error that a worker gave up with, or one of a callback, stops the run at once and is raised
+    where the block ends.
     """
 
-    def __init__(self, feed: Any, on_step: OnStep, on_failure: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        feed: Any,
+        on_step: OnStep,
+        on_failure: Callable[[str], None],
+        stop: Callable[[], None],
+    ) -> None:
         self._feed, self._on_step, self._on_failure = feed, on_step, on_failure
+        self._stop = stop
         self._steps = self._failures = 0
         self._error: Exception | None = None
         self._closing = threading.Event()
@@ -109,8 +124,8 @@ class Follower:
         self._thread.join()
         if self._error is None:
             self._catch_up()
-        elif kind is None:
-            raise self._error
+        elif kind is None or issubclass(kind, Exception):
+            raise self._error from None  # what ended the block came of the stop
 
     def _run(self) -> None:
         try:
@@ -118,6 +133,7 @@ class Follower:
                 self._catch_up()
         except Exception as error:
             self._error = error
+            self._stop()
 
     def _catch_up(self) -> None:
         news: News = ray.get(self._feed.news.remote(self._steps, self._failures))
@@ -127,3 +143,5 @@ class Follower:
         for message in news.failures:
             self._failures += 1
             self._on_failure(message)
+        if news.fault:
+            raise news.fault

@@ -54,12 +54,13 @@ def train_sft(
     trainer = _trainer(config, folder, assignment)
     _forget_ray_notes(folder)
     try:
-        with _environment(_ray_settings(config)), Follower(feed, on_step, _log.warning):
+        with (
+            _environment(_ray_settings(config)),
+            Follower(feed, on_step, _log.warning, trainer.stop),
+        ):
             trainer.fit()
-        if fault := ray.get(feed.fault.remote()):
-            raise fault
     except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
-        raise told(error, feed, config.max_failures) from None
+        raise told(error, config.max_failures) from None
     finally:
         _forget_ray_notes(folder)
     return saved_checkpoints(folder)
@@ -87,8 +88,14 @@ class _Trainer(TorchTrainer):
     The workers belong to the controller, which ends with the driver.
     """
 
+    _controller: Any = None
+
     def _register_sigint_handler(self, controller: Any) -> None:
-        pass
+        self._controller = controller
+
+    def stop(self) -> None:
+        """End the workers now; `fit` then raises a RayError."""
+        self._controller.abort.remote()
 
 
 def _trainer(config: SftConfig, folder: str, assignment: Assignment) -> _Trainer:

@@ -61,7 +61,7 @@ def work(assignment: Assignment) -> None:
         watchdog.tick()
 
     try:
-        with watchdog:
+        with watchdog, sender:
             run_sft(
                 config,
                 ray.get(assignment.data),
@@ -74,10 +74,9 @@ def work(assignment: Assignment) -> None:
                 leaving=notices.is_new,
             )
     except (UserError, JobFailed) as error:
-        ray.get(feed.give_up.remote(error))
-        raise
-    sender.flush()
-    ray.get(feed.fault.remote())  # calls arrive in order: now every step is there
+        # The driver stops the run. Raised here, Ray would take it for a failure and start again.
+        feed.give_up.remote(error)
+    ray.get(feed.fault.remote())  # calls arrive in order: now all of it is there
 
 
 class Notices:

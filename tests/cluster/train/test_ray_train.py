@@ -18,7 +18,7 @@ from actors.train.on_ray.gauges import show_step
 from actors.train.on_ray.trainer import on_gpus, train_sft
 from actors.train.on_ray.worker import Assignment, work
 from actors.train.sft_loop import SftData
-from configs.errors import UserError
+from configs.errors import JobFailed, UserError
 from configs.sft import SftConfig
 
 
@@ -62,6 +62,17 @@ def test_an_input_error_in_a_worker_is_the_drivers_error(
             *(sft_config, datums, tmp_path),
             **{"learning_rate": 1e30, "max_grad_norm": 0.0, "warmup_steps": 0, "max_failures": 0},
         )
+
+
+def test_a_run_stops_at_once_where_its_steps_cannot_be_kept(
+    ray_cluster: None, sft_config: SftConfig, datums: list[Datum], tmp_path: Path
+):
+    def on_step(metrics: StepMetrics) -> None:
+        raise JobFailed("metrics.jsonl cannot be written.")
+
+    config = sft_config.model_copy(update={"epochs": 10_000, "save_every": 0})
+    with pytest.raises(JobFailed, match=r"metrics\.jsonl cannot be written"):
+        train_sft(config, SftData(datums), run_id="run", folder=str(tmp_path), on_step=on_step)
 
 
 def test_a_worker_does_not_try_again_after_such_an_error(ray_cluster: None, sft_config: SftConfig):

@@ -31,18 +31,18 @@ def test_the_first_error_that_ends_a_run_is_kept():
     feed.give_up(JobFailed("The disk is full."))
     feed.give_up(UserError("Something else."))
     assert isinstance(feed.fault(), JobFailed)
+    assert feed.news(0, 0).fault is feed.fault()
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1), max_size=40))
 def test_steps_that_come_fast_travel_together_and_none_is_lost(pauses_s: list[float]):
     sent: list[list[StepMetrics]] = []
     now_s = 0.0
-    sender = Sender(sent.append, clock=lambda: now_s)
-    for number, pause_s in enumerate(pauses_s):
-        now_s += pause_s
-        sender.add(some_step(number + 1))
-    sender.flush()
-    sender.flush()
+    with Sender(sent.append, clock=lambda: now_s) as sender:
+        for number, pause_s in enumerate(pauses_s):
+            now_s += pause_s
+            sender.add(some_step(number + 1))
+        sender.flush()
     assert [m.step for steps in sent for m in steps] == list(range(1, len(pauses_s) + 1))
     assert all(sent)
     assert len(sent) <= 2 + now_s / 0.25
