@@ -34,9 +34,17 @@ class Place(NamedTuple):
     world_size: int  # processes of the whole run
 
 
+class Host(NamedTuple):
+    """The machine into whose memory a base is loaded, on its way to GPUs as well."""
+
+    memory_bytes: int
+    processes: int
+
+
 def check_room(config: SftConfig, device: torch.device) -> None:
     """UserError with the numbers and the mends when the base cannot fit on this device."""
-    fault = room_fault(config, load_skeleton(config.base_model), _place(device))
+    skeleton, host = load_skeleton(config.base_model), _host()
+    fault = room_fault(config, skeleton, _place(device, host)) or load_fault(config, skeleton, host)
     if fault:
         raise UserError(f"base_model={config.base_model}: {fault}")
 
@@ -46,21 +54,43 @@ def room_fault(config: SftConfig, skeleton: PreTrainedModel, place: Place) -> st
     needed = bytes_needed(config, skeleton, place.world_size)
     if needed * place.sharing <= place.memory_bytes:
         return None
+    # 4 bits cannot be sharded.
+    whole = config.quantization == "none" and config.sharding == "replicated"
     mends = {
         "a smaller base": True,
         "dtype=bfloat16": config.dtype == "float32",
-        "quantization=nf4 on GPUs": config.quantization == "none",
-        "sharding=fsdp over several GPUs or machines": config.sharding == "replicated",
+        "quantization=nf4 on GPUs": whole,
+        "sharding=fsdp over several GPUs or machines": whole,
         "fewer num_workers": place.sharing > 1,
         "a smaller lora.rank": config.lora.rank > 16,
     }
     each = f" in each of {place.sharing} training processes" if place.sharing > 1 else ""
-    billions = sum(p.numel() for p in skeleton.parameters()) / 1e9
     return (
-        f"{billions:.2f} billion parameters in {_type_name(config)} and the adapter's state need "
-        f"{needed / 1e9:.1f} GB{each}, and there are "
+        f"{_parameters(skeleton) / 1e9:.2f} billion parameters in {_type_name(config)} and the "
+        f"adapter's state need {needed / 1e9:.1f} GB{each}, and there are "
         f"{place.memory_bytes / 1e9:.1f} GB. "
         f"Give {', or '.join(mend for mend, helps in mends.items() if helps)}."
+    )
+
+
+def load_fault(config: SftConfig, skeleton: PreTrainedModel, host: Host) -> str | None:
+    """What keeps a machine's processes from loading a model; None when they may be able to.
+
+    Weights in the type of their file are its pages, which all processes share. In another type
+    each process makes its own, of the whole base, before it shards them or puts them on a GPU.
+    """
+    stored = skeleton.config.dtype
+    if config.quantization != "none" or stored in (None, getattr(torch, config.dtype)):
+        return None
+    needed = _parameters(skeleton) * _BYTES[config.dtype]
+    if needed * host.processes <= host.memory_bytes:
+        return None
+    name = str(stored).removeprefix("torch.")
+    mend = f"dtype={name}, or fewer num_workers" if name in _BYTES else "fewer num_workers"
+    return (
+        f"is stored in {name}; in {config.dtype} each of a machine's {host.processes} training "
+        f"processes first loads all of it, {needed / 1e9:.1f} GB, and there are "
+        f"{host.memory_bytes / 1e9:.1f} GB. Give {mend}."
     )
 
 
@@ -70,12 +100,16 @@ def bytes_needed(config: SftConfig, skeleton: PreTrainedModel, world_size: int) 
     linear = {n: m for n, m in skeleton.named_modules() if isinstance(m, torch.nn.Linear)}
     quantized = sum(m.weight.numel() for m in linear.values() if m is not head)
     quantized *= config.quantization == "nf4"
-    total = sum(p.numel() for p in skeleton.parameters())
+    total = _parameters(skeleton)
     base = quantized * _NF4_BYTES + (total - quantized) * _BYTES[config.dtype]
     targets = resolve_targets(skeleton, config.lora.targets)
     adapted = [m for n, m in linear.items() if _is_adapted(n, targets, config.lora.layers)]
     trained = config.lora.rank * sum(m.in_features + m.out_features for m in adapted)
     return base / (world_size if config.sharding == "fsdp" else 1) + trained * _ADAPTER_BYTES
+
+
+def _parameters(skeleton: PreTrainedModel) -> int:
+    return sum(p.numel() for p in skeleton.parameters())
 
 
 def _is_adapted(name: str, targets: list[str], layers: list[int] | None) -> bool:
@@ -87,13 +121,20 @@ def _type_name(config: SftConfig) -> str:
     return config.dtype if config.quantization == "none" else config.quantization
 
 
-def _place(device: torch.device) -> Place:
-    world_size = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+def _place(device: torch.device, host: Host) -> Place:
     if device.type == "cuda":
-        return Place(torch.cuda.mem_get_info(device)[1], 1, world_size)
+        return Place(torch.cuda.mem_get_info(device)[1], 1, _world_size())
+    return Place(*host, _world_size())
+
+
+def _host() -> Host:
     # torchrun and Ray Train both say how many processes are on this machine.
-    sharing = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if world_size > 1 else 1
-    return Place(machine_memory(), sharing, world_size)
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if _world_size() > 1 else 1
+    return Host(machine_memory(), local)
+
+
+def _world_size() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def machine_memory(read: Callable[[str], str] = lambda path: Path(path).read_text()) -> int:

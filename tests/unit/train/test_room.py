@@ -8,7 +8,15 @@ import torch
 from transformers import LlamaConfig
 
 from actors.lm.base import load_skeleton
-from actors.train.on_torch.room import Place, bytes_needed, check_room, machine_memory, room_fault
+from actors.train.on_torch.room import (
+    Host,
+    Place,
+    bytes_needed,
+    check_room,
+    load_fault,
+    machine_memory,
+    room_fault,
+)
 from configs.errors import UserError
 from configs.sft import SftConfig
 
@@ -67,10 +75,32 @@ def test_what_does_not_fit_is_told_with_numbers_and_mends(sft_config: Config, la
     assert "dtype=bfloat16, or quantization=nf4 on GPUs, or sharding=fsdp" in fault
     assert "fewer num_workers" in fault
     assert room_fault(sft_config(), skeleton, Place(40 * GB, 1, 1)) is None
-    small = sft_config(dtype="bfloat16", quantization="nf4")
-    fault = room_fault(small, skeleton, Place(2 * GB, 1, 1))
+
+
+@pytest.mark.parametrize("fields", [{"quantization": "nf4"}, {"sharding": "fsdp"}])
+def test_no_mend_is_named_that_would_be_refused(
+    fields: dict[str, str], sft_config: Config, large: str
+):
+    """4 bits cannot be sharded."""
+    config = sft_config(dtype="bfloat16", **fields)
+    fault = room_fault(config, load_skeleton(large), Place(2 * GB, 1, 2))
     assert fault is not None
-    assert fault.endswith("Give a smaller base, or sharding=fsdp over several GPUs or machines.")
+    assert fault.endswith("Give a smaller base.")
+
+
+def test_a_machine_has_room_for_what_all_of_its_processes_load(sft_config: Config, large: str):
+    skeleton = load_skeleton(large)
+    wide, host = sft_config(sharding="fsdp"), Host(200 * GB, processes=8)
+    assert load_fault(wide, skeleton, host) is None  # what it is stored in is not said
+    skeleton.config.dtype = torch.bfloat16
+    assert load_fault(wide, skeleton, host) == (
+        "is stored in bfloat16; in float32 each of a machine's 8 training processes first loads "
+        "all of it, 32.1 GB, and there are 200.0 GB. Give dtype=bfloat16, or fewer "
+        "num_workers."
+    )
+    assert load_fault(wide, skeleton, host._replace(processes=6)) is None
+    shared = sft_config(sharding="fsdp", dtype="bfloat16")
+    assert load_fault(shared, skeleton, Host(20 * GB, processes=8)) is None
 
 
 def test_a_run_is_refused_before_it_loads_what_cannot_fit(sft_config: Config, tmp_path: Path):
