@@ -4,7 +4,7 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from serve.calls import Description, Loaded
 from serve.client import ServerClient
 from serve.deploy import QUIET, deployed, ensure_serve
 from serve.door import open_door
+from serve.openai.backend import Backend
 from serve.openai.keys import Keys
 from serve.replica import ServedReplica
 from serve.routing import HoldersFirst
@@ -81,8 +82,8 @@ def http_server(
     with _server(base_model, server, holdings) as client:
         _load_all(client, adapters)
         with (
-            _tinker(client, base_model, server, holdings) if tinker else nullcontext(_NONE) as more,
-            open_door(build_app(client, keys, max_body_bytes, more.add), host, port, at_once),
+            _more(client, base_model, server, holdings, tinker) as more,
+            open_door(build_app(more.client, keys, max_body_bytes, more.add), host, port, at_once),
         ):
             yield Serving(_described(client), client.has_shelf, more.trains_on)
 
@@ -94,20 +95,22 @@ def check_tinker() -> None:
 
 
 class _More(NamedTuple):
-    """Routes beside OpenAI's."""
+    """What OpenAI's routes ask, routes beside them, and what trains."""
 
-    add: Callable[[FastAPI], None]
-    trains_on: str | None
-
-
-_NONE = _More(lambda app: None, None)
+    client: Backend
+    add: Callable[[FastAPI], None] = lambda app: None
+    trains_on: str | None = None
 
 
 @contextmanager
-def _tinker(
-    client: ServerClient, base_model: str, server: ServerConfig, holdings: Holdings
+def _more(
+    client: ServerClient, base_model: str, server: ServerConfig, holdings: Holdings, tinker: bool
 ) -> Iterator[_More]:
+    if not tinker:
+        yield _More(client)
+        return
     check_tinker()
+    from serve.tinker_api.by_path import ByPath
     from serve.tinker_api.launch import tinker_front
     from serve.tinker_api.routes import add_tinker
 
@@ -116,7 +119,8 @@ def _tinker(
     base = _base(base_model)
     names = [base.name, *(name for name in base.names if name != base.name)]
     with tinker_front(client, names, server, holdings.storage) as front:
-        yield _More(partial(add_tinker, front=front), front.device)
+        by_path = ByPath(client, front.published)
+        yield _More(by_path, partial(add_tinker, front=front), front.device)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from serve.app import build_app
 from serve.door import open_door
 from serve.engines.torch import start_torch_engine
 from serve.openai.keys import Keys
+from serve.tinker_api.by_path import ByPath
 from serve.tinker_api.front import Front
 from serve.tinker_api.routes import add_tinker
 from serve.tinker_api.trainer import Trainer
@@ -91,18 +92,19 @@ def local_front(
             context_tokens=trainer.ready(),
             device="cpu",
         )
-        app = build_app(client, keys or Keys(), 2**24, partial(add_tinker, front=front))
+        by_path = ByPath(client, front.published)
+        app = build_app(by_path, keys or Keys(), 2**24, partial(add_tinker, front=front))
         with open_door(layer(app), "127.0.0.1", 0) as port:
             yield Opened(f"http://127.0.0.1:{port}", front)
 
 
 class NoDownloads:
-    """The front without the endpoint that gives weights away."""
+    """The front, with an endpoint that answers with a status instead of giving weights away."""
 
     app: ASGIApp
 
     def __init__(self) -> None:
-        self.refuses = False
+        self.status: int | None = None
 
     def before(self, app: ASGIApp) -> ASGIApp:
         self.app = app
@@ -110,6 +112,6 @@ class NoDownloads:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self.app
-        if self.refuses and scope.get("path", "").endswith("/save_weights_external"):
-            app = JSONResponse({"detail": "not here"}, 404)
+        if self.status and scope.get("path", "").endswith("/save_weights_external"):
+            app = JSONResponse({"detail": "not here"}, self.status)
         await app(scope, receive, send)

@@ -1,7 +1,9 @@
-"""A storage root: a folder or any fsspec URL. Files appear whole or not at all, once."""
+"""A storage root: a folder or any fsspec URL. Files appear whole or not at all."""
 
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
@@ -49,15 +51,31 @@ class Storage:
         On a disk it is written beside its place and linked into it, so that a kill leaves either
         the whole file or none; object stores put whole objects by themselves.
         """
-        full = f"{self.root}/{name}"
-        try:
-            self.fs.makedirs(os.path.dirname(full), exist_ok=True)
+        with self._place(name) as full:
             if self.is_local:
-                _link_new(full, data)
+                with _beside(full, data) as temporary:
+                    os.link(temporary, full)  # unlike a rename, it never replaces what is there
             elif self.fs.exists(full):
                 raise FileExistsError(full)
             else:
                 self.fs.pipe_file(full, data)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file, in place of one that is there: a reader meets the old one or the new."""
+        with self._place(name) as full:
+            if self.is_local:
+                with _beside(full, data) as temporary:
+                    os.replace(temporary, full)
+            else:
+                self.fs.pipe_file(full, data)
+
+    @contextmanager
+    def _place(self, name: str) -> Iterator[str]:
+        """Where a file is to stand, in a folder that is there; UserError where it cannot."""
+        full = f"{self.root}/{name}"
+        try:
+            self.fs.makedirs(os.path.dirname(full), exist_ok=True)
+            yield full
         except FileExistsError:
             raise
         except OSError as error:
@@ -67,13 +85,15 @@ class Storage:
             ) from None
 
 
-def _link_new(full: str, data: bytes) -> None:
+@contextmanager
+def _beside(full: str, data: bytes) -> Iterator[Path]:
+    """The data in a file beside its place, for the length of a block."""
     temporary = Path(f"{full}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.link(temporary, full)  # unlike a rename, a link never replaces what is there
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)

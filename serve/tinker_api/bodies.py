@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serve.tinker_api.kept import MOST_TTL_S
+
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -35,4 +37,4 @@ class PathBody(_Body):
 class TtlBody(_Body):
     """`PUT .../ttl`: seconds from now; null keeps the checkpoint."""
 
-    ttl_seconds: int | None = Field(None, ge=1, le=10 * 366 * 24 * 3600)
+    ttl_seconds: int | None = Field(None, ge=1, le=MOST_TTL_S)

@@ -3,20 +3,28 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
-from typing import Any
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 from serve.tinker_api.futures import Futures
 from serve.tinker_api.kept import Run, now
 from serve.tinker_api.paths import absent, invalid, run_id
-from serve.tinker_api.sampling import Publisher, Samplers
+from serve.tinker_api.published import Published, Publisher
+from serve.tinker_api.runs import Runs
+from serve.tinker_api.sampling import Answering, Samplers
 from serve.tinker_api.sessions import Session, Sessions
 from serve.tinker_api.store import Store
 from serve.tinker_api.training import Training
 
 _TIDY_S = 30.0
+_EXPIRE_S = 600.0  # it reads an entry of every checkpoint
 _MOST_RUNS = 10**9
 _SEEDS = 2**31
+
+
+class Server(Publisher, Answering, Protocol):
+    """`serve.client.ServerClient`, or a test's stand-in."""
 
 
 class Front:
@@ -24,7 +32,7 @@ class Front:
 
     def __init__(
         self,
-        server: Publisher,
+        server: Server,
         trainer: Any,
         *,
         storage_root: str,
@@ -35,11 +43,12 @@ class Front:
         """`base_names` all mean the base, the first is its own; `device` is what trains."""
         self.base_names, self.context_tokens = list(base_names), context_tokens
         self.device = device
-        self.store = Store(storage_root)
+        self.runs, self.store = Runs(storage_root), Store(storage_root)
         self.sessions, self.futures = Sessions(time.monotonic), Futures(time.monotonic)
         self.training = Training(trainer, self.sessions, self.futures)
-        self.samplers = Samplers(server, self.store)
-        self._tidying: asyncio.Task[None] | None = None
+        self.published = Published(server, self.store, time.monotonic)
+        self.samplers = Samplers(server, self.published, self.sessions)
+        self._tidying: list[asyncio.Task[None]] = []
 
     @property
     def base_name(self) -> str:
@@ -79,23 +88,38 @@ class Front:
     def open_session(
         self, user_metadata: dict[str, Any] | None, display_name: str | None
     ) -> Session:
-        """A new session; from the first one on, silent ones are looked for."""
-        if self._tidying is None:
-            self._tidying = asyncio.create_task(self._tidy())
+        """A new session; from the first one on, what nobody needs is given back."""
+        if not self._tidying:
+            again = (_again(self._tidy, _TIDY_S), _again(self._expire, _EXPIRE_S))
+            self._tidying = [asyncio.create_task(each) for each in again]
         return self.sessions.open(user_metadata, display_name)
 
-    async def end_session(self, session_id: str) -> None:
-        """Give back what a session holds; its checkpoints stay."""
-        session = self.sessions.alive(session_id)
-        self.sessions.close(session_id)
-        self.futures.forget_session(session_id)
+    def end_session(self, session_id: str) -> None:
+        """Give back what a session holds, if it still holds it; its checkpoints stay."""
+        session = self.sessions.close(session_id)
+        if session is None:
+            return
+        self.futures.forget_session(session.id)
         for run in session.runs:
             self.training.drop(run)
-        await self.samplers.release(session_id)
+        self.samplers.forget_session(session.id)
 
     async def _tidy(self) -> None:
-        while True:
-            await asyncio.sleep(_TIDY_S)
-            self.futures.forget_told()
-            for session in self.sessions.silent():
-                await self.end_session(session)
+        self.futures.forget_told()
+        for session_id in self.sessions.silent():
+            self.end_session(session_id)
+        await self.published.tidy(self.samplers.use)
+
+    async def _expire(self) -> None:
+        for path in await asyncio.to_thread(self.store.expired):
+            self.training.expire(path)
+
+
+async def _again(work: Callable[[], Awaitable[None]], every_s: float) -> None:
+    """What fails is logged and tried again: else nothing would ever be given back any more."""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await work()
+        except Exception:
+            traceback.print_exc()

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+MOST_TTL_S = 10 * 366 * 24 * 3600  # of a checkpoint: ten years, as in the SDK
+
 
 def now() -> datetime:
     """The time, with its zone."""

@@ -11,6 +11,7 @@ from serve.openai.errors import Failure, Refused
 
 Kind = Literal["weights", "sampler_weights", "external_weights"]
 API = "/api/v1"
+ROOT = "tinker"  # the folder of all runs, under the storage root
 SCHEME = "tinker://"
 _RUN = re.compile(r"([0-9a-f]{32}):train:([0-9]{1,9})")
 _FOLDER = re.compile(r"([0-9a-f]{32})-([0-9]{1,9})")
@@ -64,10 +65,10 @@ def parse_path(path: str) -> CheckpointPath:
 
 def checkpoint_path(run: str, checkpoint_id: str) -> CheckpointPath:
     """A run's checkpoint by its id; 404 where there can be none."""
-    match = _CHECKPOINT.fullmatch(checkpoint_id)
-    if not _RUN.fullmatch(run) or match is None or not _NAME.fullmatch(match[2]):
+    found = _checkpoint(run, checkpoint_id)
+    if found is None:
         raise absent(f'there is no checkpoint "{SCHEME}{run[:100]}/{checkpoint_id[:200]}"')
-    return CheckpointPath(run, cast(Kind, match[1]), match[2])
+    return found
 
 
 def is_name(name: str) -> bool:
@@ -76,7 +77,7 @@ def is_name(name: str) -> bool:
 
 
 def run_folder(run: str) -> str:
-    """The folder of a run under the store's own; 404 where there can be no such run."""
+    """The folder of a run under ROOT; 404 where there can be no such run."""
     match = _RUN.fullmatch(run)
     if match is None:
         raise absent(f'there is no training run "{run[:300]}"')
@@ -87,6 +88,24 @@ def run_of_folder(folder: str) -> str | None:
     """The run that a folder belongs to; None where it is none of ours."""
     match = _FOLDER.fullmatch(folder)
     return match and run_id(match[1], int(match[2]))
+
+
+def checkpoint_folder(path: CheckpointPath) -> str:
+    """The folder of a checkpoint under the storage root; 404 where there can be none."""
+    return f"{ROOT}/{run_folder(path.run)}/{path.checkpoint_id}"
+
+
+def checkpoint_of_folder(folder: str) -> CheckpointPath | None:
+    """The checkpoint that a folder belongs to; None where it is none of ours."""
+    run, _, checkpoint_id = folder.removeprefix(f"{ROOT}/").partition("/")
+    return _checkpoint(run_of_folder(run) or "", checkpoint_id)
+
+
+def _checkpoint(run: str, checkpoint_id: str) -> CheckpointPath | None:
+    match = _CHECKPOINT.fullmatch(checkpoint_id)
+    if not _RUN.fullmatch(run) or match is None or not _NAME.fullmatch(match[2]):
+        return None
+    return CheckpointPath(run, cast(Kind, match[1]), match[2])
 
 
 def absent(message: str) -> Refused:

@@ -26,6 +26,7 @@ from serve.tinker_api.paths import (
     checkpoint_path,
     parse_path,
 )
+from serve.tinker_api.runs import Runs
 from serve.tinker_api.store import FILES, Store
 
 _RUNS = f"{API}/training_runs"
@@ -36,22 +37,22 @@ _GOOD_FOR = timedelta(hours=1)
 
 def add_records(app: FastAPI, front: Front) -> None:
     """All of them."""
-    _add_runs(app, front.store)
-    _add_checkpoints(app, front.store)
+    _add_runs(app, front.runs, front.store)
+    _add_checkpoints(app, front.runs, front.store)
     _add_downloads(app, front.store)
 
 
-def _add_runs(app: FastAPI, store: Store) -> None:
+def _add_runs(app: FastAPI, runs: Runs, store: Store) -> None:
     @app.get(_RUNS)
     async def training_runs(limit: int = 20, offset: int = 0) -> Response:
-        runs = await asyncio.to_thread(store.runs)
-        shown = runs[max(0, offset) :][: max(0, limit)]
+        found = await asyncio.to_thread(runs.all)
+        shown = found[max(0, offset) :][: max(0, limit)]
         told = [await asyncio.to_thread(_run, store, run) for run in shown]
-        return as_json({"training_runs": told, "cursor": _cursor(limit, offset, len(runs))})
+        return as_json({"training_runs": told, "cursor": _cursor(limit, offset, len(found))})
 
     @app.get(f"{_RUNS}/{{run}}")
     async def training_run(run: str) -> Response:
-        return as_json(await asyncio.to_thread(lambda: _run(store, store.run(run))))
+        return as_json(await asyncio.to_thread(lambda: _run(store, runs.read(run))))
 
     @app.post(f"{API}/weights_info")
     async def weights_info(body: PathBody) -> Response:
@@ -61,22 +62,18 @@ def _add_runs(app: FastAPI, store: Store) -> None:
         return as_json(told | layers | {"train_unembed": False})
 
 
-def _add_checkpoints(app: FastAPI, store: Store) -> None:
+def _add_checkpoints(app: FastAPI, runs: Runs, store: Store) -> None:
     @app.get(f"{_RUNS}/{{run}}/checkpoints")
     async def checkpoints_of_run(run: str) -> Response:
-        found = await asyncio.to_thread(lambda: store.checkpoints(store.run(run).id))
+        found = await asyncio.to_thread(lambda: store.checkpoints(runs.read(run).id))
         return as_json({"checkpoints": [_checkpoint(*pair) for pair in found.items()]})
 
     @app.get(f"{API}/checkpoints")
     async def checkpoints(limit: int = 100, offset: int = 0) -> Response:
-        def all_of_them() -> list[dict[str, Any]]:
-            of_runs = [store.checkpoints(run.id) for run in store.runs()]
-            told = [_checkpoint(*pair) for found in of_runs for pair in found.items()]
-            return sorted(told, key=lambda one: one["time"], reverse=True)
-
-        told = await asyncio.to_thread(all_of_them)
-        shown = told[max(0, offset) :][: max(0, limit)]
-        return as_json({"checkpoints": shown, "cursor": _cursor(limit, offset, len(told))})
+        found = await asyncio.to_thread(store.checkpoints)
+        shown = list(found.items())[max(0, offset) :][: max(0, limit)]
+        told = [_checkpoint(*pair) for pair in shown]
+        return as_json({"checkpoints": told, "cursor": _cursor(limit, offset, len(found))})
 
     @app.delete(_ONE)
     async def delete(run: str, kind: str, name: str, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Samplers: adapters that were published to the server, and what they are asked.
+"""Samplers: published adapters, and what they are asked.
 
 A sampler answers by the weights that it was made with, whatever is trained since. It is asked by
 the full name of its adapter, which stands for one content for ever.
@@ -12,27 +12,19 @@ from tinker import types
 
 from actors.lm.refusals import BadRequest, BrokenAdapter, RefusedAdapter, UnknownAdapter
 from actors.lm.requests import BASE
-from serve.calls import Answer, Call, Loaded, Overloaded, Unavailable
-from serve.paths import RefusedPath
+from serve.calls import Answer, Call, Overloaded, Unavailable
 from serve.tinker_api.futures import PROTOBUF, Failed, Outcome, answered
-from serve.tinker_api.paths import absent, invalid, parse_path, session_of
+from serve.tinker_api.paths import absent, session_of
+from serve.tinker_api.published import Published
 from serve.tinker_api.samples import PromptWishes, sampled
-from serve.tinker_api.store import Store
+from serve.tinker_api.sessions import Sessions
 
 
-class Publisher(Protocol):
+class Answering(Protocol):
     """What is asked of the server: `serve.client.ServerClient`, or a test's stand-in."""
 
     async def ask(self, call: Call) -> Answer:
         """A prompt completed n times."""
-        ...
-
-    async def load(self, name: str, path: str | None = None, adapter: Any = None) -> Loaded:
-        """Make an adapter answerable."""
-        ...
-
-    async def unload(self, name: str) -> list[str]:
-        """Take it away."""
         ...
 
 
@@ -48,39 +40,26 @@ class Sampler:
 class Samplers:
     """All that there are, by their ids."""
 
-    def __init__(self, server: Publisher, store: Store) -> None:
-        self._server, self._store = server, store
+    def __init__(self, server: Answering, published: Published, sessions: Sessions) -> None:
+        self._server, self._published, self._sessions = server, published, sessions
         self._samplers: dict[str, Sampler] = {}
-        self._loaded: dict[str, tuple[str, str]] = {}  # tinker path -> (created, adapter)
-        self._loading = asyncio.Lock()
 
     def of_base(self, sampler: str) -> None:
         """A sampler of the base model."""
-        self._samplers[sampler] = Sampler(sampler, BASE)
+        self._add(Sampler(sampler, BASE))
 
     async def of_checkpoint(self, sampler: str, model_path: str) -> None:
         """A sampler of a checkpoint's weights; 404 where there is no such checkpoint."""
-        path = parse_path(model_path)
-        created = (await asyncio.to_thread(self._store.read, path)).created
-        async with self._loading:
-            known = self._loaded.get(model_path)
-            if known is None or known[0] != created:  # deleted since, and saved under its name
-                try:
-                    loaded = await self._server.load(model_path, path=self._store.folder(path))
-                except RefusedPath as error:
-                    raise absent(str(error)) from None
-                except RefusedAdapter as error:
-                    raise invalid(str(error)) from None
-                self._loaded[model_path] = known = created, loaded.model
-        self._samplers[sampler] = Sampler(sampler, known[1], model_path)
+        adapter = await self._published.checkpoint(model_path)
+        self._add(Sampler(sampler, adapter, model_path))
 
     async def of_snapshot(self, sampler: str, snapshot: list[Any]) -> Outcome:
         """A sampler of weights that nobody else has a name for."""
         try:
-            loaded = await self._server.load(sampler, adapter=snapshot[0])
+            adapter = await self._published.snapshot(sampler, snapshot[0])
         except (RefusedAdapter, Unavailable, Overloaded) as error:
             raise Failed(f"the server did not take the adapter: {error}", "server") from None
-        self._samplers[sampler] = Sampler(sampler, loaded.model)
+        self._add(Sampler(sampler, adapter))
         return answered({"sampling_session_id": sampler, "type": "save_weights_for_sampler"})
 
     def get(self, sampler: str) -> Sampler:
@@ -96,6 +75,10 @@ class Samplers:
     def of_session(self, session: str) -> list[str]:
         """The samplers that a session made."""
         return [name for name in self._samplers if session_of(name) == session]
+
+    def use(self, adapter: str) -> bool:
+        """Whether an adapter is some sampler's."""
+        return any(one.adapter == adapter for one in self._samplers.values())
 
     def asked(self, request: str) -> bool:
         """Whether a request is one of a sampler's."""
@@ -121,13 +104,11 @@ class Samplers:
         likeliest = request.topk_sample_logprobs
         return Outcome(sampled(answer, sampled_likeliest=likeliest, prompt=wishes), PROTOBUF)
 
-    async def release(self, session: str) -> None:
-        """Forget a session's samplers, and unload the adapters that no other sampler has."""
-        gone = [self._samplers.pop(name) for name in self.of_session(session)]
-        used = {one.adapter for one in self._samplers.values()} | {BASE}
-        for adapter in {one.adapter for one in gone} - used:
-            self._loaded = {k: v for k, v in self._loaded.items() if v[1] != adapter}
-            try:
-                await self._server.unload(adapter)
-            except (UnknownAdapter, RefusedAdapter, Unavailable):
-                continue  # somebody has unloaded it already
+    def forget_session(self, session: str) -> None:
+        """Forget a session's samplers."""
+        for name in self.of_session(session):
+            del self._samplers[name]
+
+    def _add(self, sampler: Sampler) -> None:
+        self._sessions.alive(sampler.id)  # it may have ended while the adapter was loaded
+        self._samplers[sampler.id] = sampler

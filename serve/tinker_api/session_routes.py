@@ -65,7 +65,7 @@ def add_sessions(app: FastAPI, front: Front) -> None:
     async def finish(session_id: str, body: FinishBody, request: Request) -> Response:
         if front.sessions.alive(session_id).runs:
             check_admin(request)  # their adapters are not a sampling key's to end
-        await front.end_session(session_id)
+        front.end_session(session_id)
         return Response(status_code=204)
 
     @app.get(f"{API}/sessions")

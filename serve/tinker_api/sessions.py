@@ -64,10 +64,14 @@ class Sessions:
             )
         raise absent(f'there is no session "{session_of(identifier)[:100]}" on this server')
 
-    def close(self, session: str) -> None:
-        """It is over."""
-        if self._open.pop(session, None) is not None:
-            self._over.add(session)
+    def close(self, session_id: str) -> Session | None:
+        """The session, which is over from now on; None when it was before. 404 as in `alive`."""
+        if session_id in self._over:
+            return None
+        session = self.alive(session_id)
+        del self._open[session.id]
+        self._over.add(session.id)
+        return session
 
     def silent(self) -> list[str]:
         """Those that gave no sign of life for long."""

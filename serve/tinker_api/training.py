@@ -13,7 +13,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError
 from serve.tinker_api.futures import PROTOBUF, Failed, Futures, Outcome, answered
 from serve.tinker_api.kept import Run
 from serve.tinker_api.operations import Loading, Saving
-from serve.tinker_api.paths import absent, request_id
+from serve.tinker_api.paths import CheckpointPath, absent, request_id
 from serve.tinker_api.sequencing import Turns
 from serve.tinker_api.sessions import Sessions
 
@@ -117,6 +117,10 @@ class Training:
             lambda: trainer.refuse.remote(run_id, message, changes),
             lambda _: answered({}),
         )
+
+    def expire(self, path: CheckpointPath) -> None:
+        """Remove a checkpoint whose time is over, between two requests that could save it anew."""
+        self._trainer.expire.remote(path)
 
     def drop(self, run_id: str) -> None:
         """Forget a training client."""

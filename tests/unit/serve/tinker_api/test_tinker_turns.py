@@ -1,23 +1,20 @@
 """The front's pure parts: turns, outcomes, sessions, names, the store, all with clocks of ours."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small_base import small_llama
 from tinker import types
 from tinker_front import OneThread
 
-from actors.lm.adapter import Manifest, write_adapter
 from serve.openai.errors import Refused
 from serve.tinker_api.front import Front
 from serve.tinker_api.futures import Failed, Futures, Outcome, answered
-from serve.tinker_api.kept import Checkpoint, Run
+from serve.tinker_api.kept import Run
 from serve.tinker_api.lora import layers_of, lora_of
 from serve.tinker_api.paths import (
     CheckpointPath,
@@ -31,7 +28,6 @@ from serve.tinker_api.paths import (
 from serve.tinker_api.sample_calls import call_of
 from serve.tinker_api.sequencing import Turns
 from serve.tinker_api.sessions import IDLE_S, Sessions
-from serve.tinker_api.store import Store
 
 SESSION = "a" * 32
 RUN = Run(run_id(SESSION, 0), "base", 4, 0, True, True, "2026-01-01T00:00:00+00:00")
@@ -162,43 +158,6 @@ def test_no_path_leads_out_of_the_store(text: str) -> None:
         assert str(found) == path
         assert "/" not in found.name
         assert not found.name.startswith(".")
-
-
-def test_checkpoints_in_the_store(tmp_path: Path) -> None:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    store = Store(str(tmp_path), lambda: now)
-    path = CheckpointPath(RUN.id, "weights", "a")
-    entry = Checkpoint("base", 4, True, True, now.isoformat(), user_metadata={"k": "v"})
-    assert (store.runs(), store.checkpoints(RUN.id)) == ([], {})
-    store.add_run(RUN)
-    assert store.runs() == [RUN]
-
-    def write(ttl_s: int | None) -> None:
-        folder = store.begin(path, entry, ttl_s)
-        with pytest.raises(Refused, match="no checkpoint"):
-            store.read(path)  # a kill could come here
-        tensors = {"base_model.model.x.lora_A.weight": torch.ones(4, 2)}
-        write_adapter(folder, {"r": 4}, tensors, Manifest("a", 1, 1, "a", "base", "digest"))
-
-    write(60)
-    found = store.read(path)
-    assert found.user_metadata == {"k": "v"}
-    assert found.size_bytes > 32
-    with pytest.raises(Failed, match="never overwritten"):
-        store.begin(path, entry, None)
-    now += timedelta(seconds=59)
-    assert list(store.checkpoints(RUN.id)) == [path]
-    size, pieces = store.file(path, "manifest.json")
-    assert size == len(b"".join(pieces))
-    with pytest.raises(Refused, match="has no file"):
-        store.file(path, "run.json")
-    now += timedelta(seconds=1)
-    assert store.checkpoints(RUN.id) == {}
-    with pytest.raises(Refused, match="no checkpoint"):
-        store.read(path)
-    write(None)
-    store.delete(path)
-    assert store.checkpoints(RUN.id) == {}
 
 
 def test_groups_of_layers() -> None:
