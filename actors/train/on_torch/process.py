@@ -5,7 +5,9 @@ of one rank.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from textwrap import shorten
 
 import torch
 
@@ -13,7 +15,10 @@ from actors.train.metrics import OnStep
 from actors.train.on_torch.start import start_backend
 from actors.train.sft_loop import SftData
 from actors.train.sft_run import OnSaved, continue_sft
+from configs.errors import JobFailed
 from configs.sft import SftConfig
+
+_WIDTH = 200  # of what torch says about memory, which goes on to advise programmers
 
 
 def run_sft(
@@ -33,19 +38,36 @@ def run_sft(
     `on_step` gets the steps of earlier attempts first. `on_saved` gets each checkpoint's path
     on every rank. `on_micro_batch` is called whenever one has been computed. `leaving` is asked
     between checkpoints, with one answer on all ranks: whether a machine is about to be taken away.
+    Raises JobFailed when the device has too little memory for a pass.
     """
     backend = start_backend(config, device, on_micro_batch)
-    continue_sft(
-        backend,
-        data,
-        config,
-        run_id=run_id,
-        folder=folder,
-        leads=backend.rank == 0,
-        on_step=on_step,
-        on_saved=on_saved,
-        leaving=leaving,
-    )
+    with _told_when_out_of_memory(config):
+        continue_sft(
+            backend,
+            data,
+            config,
+            run_id=run_id,
+            folder=folder,
+            leads=backend.rank == 0,
+            on_step=on_step,
+            on_saved=on_saved,
+            leaving=leaving,
+        )
+
+
+@contextmanager
+def _told_when_out_of_memory(config: SftConfig) -> Iterator[None]:
+    """A pass that has no room has none when it is tried again either."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        now = config.micro_batch_tokens or "the default"
+        again = "" if config.gradient_checkpointing else "gradient_checkpointing=true or "
+        raise JobFailed(
+            f"The device has too little memory for a micro-batch: {shorten(str(error), _WIDTH)} "
+            f"Give {again}a smaller micro_batch_tokens (it is {now}): the same command then goes "
+            "on from the last checkpoint. Where a single row is as long, give a smaller max_tokens."
+        ) from None
 
 
 def share_threads(processes: int) -> None:
