@@ -4,6 +4,7 @@ The SDK keeps the order of what is submitted, so a pass and the step after it ar
 before either is waited for.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -14,12 +15,14 @@ from actors.lm.adapter import Adapter, Manifest, adapter_digest
 from actors.train.backend import AdamParams, Label, Passed, Pending, Stepped
 from actors.train.datum import Datum
 from actors.train.losses import LossName
-from actors.train.on_tinker.faults import told
+from actors.train.on_tinker.faults import is_not_offered, said, told
 from actors.train.on_tinker.kept import Weights, download, write_kept
 from actors.train.on_tinker.lora import ServiceLora
 from actors.train.on_tinker.service import Service
 from actors.train.on_tinker.translate import passed, service_adam, service_datums, stepped
 from actors.train.remote import TINKER, Kept, read_kept
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -105,10 +108,7 @@ class TinkerBackend:
             f"{path}: the service no longer has {state}, so training cannot go on from here. "
             "Remove the directory to go on from the one before it, or give another run_id."
         )
-        with told(f"loading {state}", absent):
-            self._made = self._service.clients.create_training_client_from_state_with_optimizer(
-                state
-            ).result(timeout=self._patience_s)
+        self._continue_from(state, absent)
 
     def snapshot(self, label: Label) -> Adapter:
         """The adapter as it is now, its weights fetched from the service."""
@@ -130,20 +130,40 @@ class TinkerBackend:
     def _asked(self, doing: str, future: tinker.APIFuture[S], read: Callable[[S], T]) -> Pending[T]:
         return _Asked(doing, future, read, self._patience_s)
 
+    def _continue_from(self, state: str, absent: str | None = None) -> None:
+        with told(f"loading {state}", absent):
+            self._made = self._service.clients.create_training_client_from_state_with_optimizer(
+                state
+            ).result(timeout=self._patience_s)
+
     def _exported(self, name: str, state: str) -> Weights | None:
         """The weights as they are saved under `state`; None where the service gives none away."""
         if not self._exports:
             return None
-        try:
-            export = self._client.save_weights_external(name, _EXPORT_TTL_S)
-            path = export.result(timeout=self._patience_s).path
-        except (tinker.APIStatusError, tinker.RequestFailedError):
+        path = self._export(name)
+        if path is None:
             self._exports = False
             # What the service did not take leaves a gap in the order of the client's requests, and
             # it would wait for it. A new client at the same place has none.
-            self.load(state)
+            self._continue_from(state)
             return None
         return download(self._service.rest, path, self._base_model)
+
+    def _export(self, name: str) -> str | None:
+        """Where the weights lie for download; None where the service does not offer that."""
+        with told("saving weights for download"):
+            try:
+                export = self._client.save_weights_external(name, _EXPORT_TTL_S)
+                return export.result(timeout=self._patience_s).path
+            except tinker.TinkerError as error:
+                if not is_not_offered(error):
+                    raise
+                _log.warning(
+                    "The service gives no weights away (%s): checkpoints stay there, and eval "
+                    "samples them there.",
+                    said(error),
+                )
+                return None
 
 
 def _name(label: Label) -> str:

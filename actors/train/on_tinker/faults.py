@@ -16,6 +16,7 @@ from tinker.types import RequestErrorCategory
 from configs.errors import JobFailed, UserError
 
 _REFUSED = (400, 422)
+_NOT_OFFERED = (*_REFUSED, 403, 404, 405, 501)
 _MENDS = {
     401: " Give a key of that service in TINKER_API_KEY.",
     402: " Set up billing on the service.",
@@ -53,9 +54,16 @@ def told(doing: str, absent: str | None = None) -> Iterator[None]:
         raise ServiceFailed(_message(doing, error.__cause__ or error)) from None
 
 
+def is_not_offered(error: tinker.TinkerError) -> bool:
+    """Whether an error says that the service does not do such a thing at all, for this account."""
+    if isinstance(error, tinker.RequestFailedError):
+        return error.category is RequestErrorCategory.User
+    return isinstance(error, tinker.APIStatusError) and error.status_code in _NOT_OFFERED
+
+
 def _of_status(doing: str, absent: str | None, error: tinker.APIStatusError) -> Exception:
     if error.status_code == 404 and absent is not None:
-        return UserError(f"{absent} The service said: {_said(error)}")
+        return UserError(f"{absent} The service said: {said(error)}")
     if error.status_code in _REFUSED:
         return Refused(_message(doing, error))
     if error.status_code in _MENDS:
@@ -64,11 +72,11 @@ def _of_status(doing: str, absent: str | None, error: tinker.APIStatusError) -> 
 
 
 def _message(doing: str, error: BaseException) -> str:
-    said = _said(error) or type(error).__name__
-    return f"Tinker: {doing} failed: {said.rstrip('.')}."
+    words = said(error) or type(error).__name__
+    return f"Tinker: {doing} failed: {words.rstrip('.')}."
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
     """The service's own words, without the SDK's around them."""
     body: object = getattr(error, "body", None)
     while isinstance(body, dict):

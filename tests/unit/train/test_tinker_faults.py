@@ -12,7 +12,7 @@ from tinker.types import RequestErrorCategory
 
 from actors.train.backend import AdamParams
 from actors.train.datum import Datum
-from actors.train.on_tinker.faults import Refused, ServiceFailed, told
+from actors.train.on_tinker.faults import Refused, ServiceFailed, is_not_offered, told
 from actors.train.on_tinker.translate import passed, service_adam, service_datum, stepped
 from configs.errors import UserError
 
@@ -66,6 +66,26 @@ def test_an_error_of_the_sdk_is_told_as_ours(error: Exception, kind: type, messa
     assert type(caught.value) is kind
     assert message in str(caught.value)
     assert "request_id" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (status(404, tinker.NotFoundError), True),
+        (status(403, tinker.PermissionDeniedError), True),
+        (status(501, tinker.InternalServerError), True),
+        (failed(RequestErrorCategory.User), True),
+        (failed(RequestErrorCategory.Server), False),
+        (status(401, tinker.AuthenticationError), False),
+        (status(429, tinker.RateLimitError), False),
+        (status(503, tinker.InternalServerError), False),
+        (tinker.APIConnectionError(REQUEST), False),
+    ],
+)
+def test_what_a_service_does_not_offer_is_told_from_what_it_failed(
+    error: tinker.TinkerError, expected: bool
+):
+    assert is_not_offered(error) is expected
 
 
 def test_what_is_absent_is_the_users_fault_where_the_caller_says_so():

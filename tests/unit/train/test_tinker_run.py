@@ -167,15 +167,18 @@ def test_a_service_that_is_away_for_a_while_is_waited_for(
 
 
 def test_where_the_service_gives_no_weights_away_its_paths_are_the_checkpoint(
-    whole: list[SavedCheckpoint], downloads: NoDownloads, train: Train, tmp_path: Path
+    whole: list[SavedCheckpoint],
+    downloads: NoDownloads,
+    train: Train,
+    tmp_path: Path,
+    monkeypatch,
+    caplog,
 ):
-    downloads.refuses = True
-    try:
-        saved = train(tmp_path)
-        losses: list[float] = []
-        train(tmp_path, lambda m: losses.append(m.loss))  # nothing is left to do
-    finally:
-        downloads.refuses = False
+    monkeypatch.setattr(downloads, "status", 404)
+    saved = train(tmp_path)
+    losses: list[float] = []
+    train(tmp_path, lambda m: losses.append(m.loss))  # nothing is left to do
+    assert caplog.text.count("The service gives no weights away (not here)") == 1
     assert [(c.step, c.version) for c in saved] == [(c.step, c.version) for c in whole]
     assert [c.loss for c in saved] == [c.loss for c in whole]
     kept = read_kept(saved[-1].path)
@@ -187,6 +190,20 @@ def test_where_the_service_gives_no_weights_away_its_paths_are_the_checkpoint(
     assert isinstance(adapter, RemoteAdapter)
     assert (name, adapter.path) == ("run@3", kept.sampler)
     assert adapter_digests(read) == {name: saved[-1].digest}
+
+
+def test_an_export_that_fails_is_no_service_that_gives_no_weights_away(
+    whole: list[SavedCheckpoint], downloads: NoDownloads, train: Train, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(downloads, "status", 410)  # a 429 or a 5xx the SDK would ask for minutes
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        monkeypatch.setattr(downloads, "status", None)
+
+    assert digests(train(tmp_path, sleep=sleep)) == digests(whole)
+    assert len(pauses) == 1
 
 
 def test_an_adapter_of_the_service_says_there_what_it_says_here(
