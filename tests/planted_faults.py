@@ -6,48 +6,80 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import ray.train
+
+from actors.lm.adapter import Manifest
 from actors.train.metrics import OnStep, StepMetrics
 from actors.train.on_ray import worker
 from actors.train.on_ray.worker import Assignment
+from actors.train.on_torch import backend
 from actors.train.on_torch.process import run_sft
+from actors.train.sft_run import OnSaved
 
 
-def ended_at_every_save_point(assignment: Assignment) -> None:
-    """Killed after the checkpoints of steps 2 and 4, blocked for ever after that of step 3.
+class Place(NamedTuple):
+    """Where in a run a worker is."""
 
-    Each once in a run: a file in its folder remembers it.
-    """
-    report = worker._report
+    when: str
+    step: int
+    rank: int
 
-    def reported(path: str, metrics: StepMetrics) -> None:
-        report(path, metrics)
-        mark = Path(assignment.folder) / f"fault-{metrics.step}"
-        if metrics.step in FAULTS and not mark.exists():
+
+def ended_in_many_ways(assignment: Assignment) -> None:
+    """Meets every one of `FAULTS` once in a run: a file in its folder remembers it."""
+    rank = ray.train.get_context().get_world_rank()
+
+    def meet(when: str, step: int) -> None:
+        mark = Path(assignment.folder) / f"fault-{when}-{step}"
+        if (fault := FAULTS.get(Place(when, step, rank))) and not mark.exists():
             mark.touch()
-            FAULTS[metrics.step]()
+            fault()
 
-    worker._report = reported
+    def run(*args: Any, on_step: OnStep, on_saved: OnSaved, **fields: Any) -> None:
+        def stepped(metrics: StepMetrics) -> None:
+            on_step(metrics)
+            meet("computed", metrics.step)
+
+        def saved(path: str, metrics: StepMetrics) -> None:
+            on_saved(path, metrics)
+            meet("saved", metrics.step)
+
+        run_sft(*args, on_step=stepped, on_saved=saved, **fields)
+
+    write = backend.write_adapter
+
+    def write_adapter(path: str, config: Any, tensors: Any, manifest: Manifest) -> None:
+        meet("half written", manifest.step)
+        write(path, config, tensors, manifest)
+
+    worker.run_sft, backend.write_adapter = run, write_adapter
     worker.work(assignment)
 
 
 def slow_while_there_are_two_nodes(assignment: Assignment) -> None:
     """A quarter of a second more in every step, until a file `gone` is in the run's folder."""
 
-    def run(*args: object, on_step: OnStep, **fields: object) -> None:
+    def run(*args: Any, on_step: OnStep, **fields: Any) -> None:
         def stepped(metrics: StepMetrics) -> None:
             on_step(metrics)
             if not (Path(assignment.folder) / "gone").exists():
                 time.sleep(0.25)
 
-        run_sft(*args, on_step=stepped, **fields)  # type: ignore[arg-type]
+        run_sft(*args, on_step=stepped, **fields)
 
     worker.run_sft = run
     worker.work(assignment)
 
 
-FAULTS: dict[int, Callable[[], object]] = {
-    2: lambda: os.kill(os.getpid(), signal.SIGKILL),
-    3: lambda: threading.Event().wait(),
-    4: lambda: os.kill(os.getpid(), signal.SIGKILL),
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+FAULTS: dict[Place, Callable[[], object]] = {
+    Place("saved", 2, rank=0): _die,
+    Place("saved", 3, rank=0): lambda: threading.Event().wait(),  # for ever
+    Place("computed", 5, rank=1): _die,  # no save point; the other is left in an all-reduce
+    Place("half written", 6, rank=0): _die,
 }

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import fsspec
 import torch
@@ -28,6 +28,14 @@ from actors.train.metrics import OnStep, StepMetrics
 from actors.train.on_torch.process import run_sft, share_threads
 from actors.train.sft_loop import SftData
 from configs.sft import SftConfig
+
+
+class Trained(NamedTuple):
+    """What a run left."""
+
+    folder: Path
+    steps: list[StepMetrics]
+    saved: list[SavedCheckpoint]
 
 
 def conversation_datum(tokenizer: PreTrainedTokenizerBase, messages: Conversation) -> Datum:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import ray
 import torch
-from small_training import some_step, train_in_process
+from small_training import Trained, some_step, train_in_process
 
 from actors.lm.adapter import read_adapter
 from actors.train.checkpoint import saved_checkpoints
@@ -33,24 +33,22 @@ def train(
 
 
 def test_how_the_work_is_split_changes_nothing(
-    ray_cluster: None, sft_config: SftConfig, datums: list[Datum], tmp_path: Path
+    trained_by_two: Trained, sft_config: SftConfig, datums: list[Datum], tmp_path: Path
 ):
     alone = train_in_process(sft_config, datums, tmp_path / "one")
     halves = sft_config.model_copy(update={"micro_batch_tokens": 48})
-    others = {
-        "halves": train_in_process(halves, datums, tmp_path / "halves"),
-        "two": train(sft_config, datums, tmp_path / "two", num_workers=2),
-    }
+    halved = train_in_process(halves, datums, tmp_path / "halves")
+    others = {tmp_path / "halves": halved, trained_by_two.folder: trained_by_two.steps}
     one = read_adapter(saved_checkpoints(str(tmp_path / "one"))[-1].path)
-    for name, steps in others.items():
+    for folder, steps in others.items():
         assert [m.step for m in steps] == [1, 2, 3, 4, 5, 6]
         assert [m.loss for m in steps] == pytest.approx([m.loss for m in alone], abs=1e-5)
         norms = [m.grad_norm for m in alone]
         assert [m.grad_norm for m in steps] == pytest.approx(norms, rel=1e-4)
-        adapter = read_adapter(saved_checkpoints(str(tmp_path / name))[-1].path)
+        adapter = read_adapter(saved_checkpoints(str(folder))[-1].path)
         for key, tensor in one.tensors.items():
             torch.testing.assert_close(adapter.tensors[key], tensor, rtol=1e-3, atol=1e-4)
-    files = sorted(p.name for p in (tmp_path / "two" / "checkpoints").iterdir())
+    files = sorted(p.name for p in (trained_by_two.folder / "checkpoints").iterdir())
     assert files == ["step-000002", "step-000003", "step-000004", "step-000006"]
 
 
