@@ -1,9 +1,10 @@
 """Evaluation prompts that stand in the training data.
 
-Texts are compared as words: letters and digits, without regard to case, form (NFKC), whitespace
-and punctuation. A prompt is found where a user's turn says just its words, or says them among
-others if they are `TELLING_WORDS` or more. Of a prompt of several messages the first counts, and
-of the others those of so many words: "Yes, please" stands everywhere.
+Texts are compared as words: letters and digits, without regard to case, form (NFKC), whitespace and
+punctuation. Of scripts that put no spaces between words each letter is one. A prompt is found where
+a user's turn says just its words, or says them among others if they are `TELLING_WORDS` or more. Of
+a prompt of several messages the first counts, and of the others those of so many words: "Yes,
+please" stands everywhere.
 """
 
 import re
@@ -16,7 +17,12 @@ from actors.train.data.eval_prompts import EvalPrompt
 from actors.train.data.row import Row
 
 TELLING_WORDS = 8
-_WORD = re.compile(r"[^\W_]+")
+# Han with its iteration marks, kana, Thai and Lao, Myanmar, Khmer.
+_UNSPACED = (
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+)
+_WORD = re.compile(rf"[^\W_{_UNSPACED}]+|(?=[^\W_])[{_UNSPACED}]")
 
 Words = tuple[str, ...]
 

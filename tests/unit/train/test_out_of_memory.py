@@ -21,7 +21,7 @@ SAID = (
     [
         (
             {"micro_batch_tokens": 4096},
-            "Give gradient_checkpointing=true or a smaller micro_batch_tokens (it is 4096): the same",
+            "Give gradient_checkpointing=true or a smaller micro_batch_tokens (it is 4096)",
         ),
         (
             {"gradient_checkpointing": True},
