@@ -55,7 +55,7 @@ class Passed:
 class Stepped(NamedTuple):
     """What an optimiser step found."""
 
-    grad_norm: float  # global, before clipping
+    grad_norm: float | None  # global, before clipping; None where a service does not tell it
 
 
 class Pending(Protocol[T_co]):

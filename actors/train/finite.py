@@ -12,22 +12,27 @@ _SHOWN = 5
 
 
 def check_step(
-    step: int, passed: Passed, grad_norm: float, places: Sequence[str], learning_rate: float
+    step: int,
+    passed: Passed,
+    grad_norm: float | None,
+    places: Sequence[str],
+    learning_rate: float,
 ) -> None:
     """UserError when a step's loss or gradient is not finite.
 
     Args:
         step: its number, from 1.
         passed: what its pass found.
-        grad_norm: of its gradient.
+        grad_norm: of its gradient, where it is known.
         places: `file:line` of the batch's rows, or nothing where they have none.
         learning_rate: the peak that the user gave.
     """
-    if math.isfinite(passed.loss) and math.isfinite(grad_norm):
+    if math.isfinite(passed.loss) and (grad_norm is None or math.isfinite(grad_norm)):
         return
     rows = faulty_rows(passed)
+    norm = "" if grad_norm is None else f" and the gradient's norm {grad_norm}"
     raise UserError(
-        f"Step {step}: the loss is {passed.loss} and the gradient's norm {grad_norm}"
+        f"Step {step}: the loss is {passed.loss}{norm}"
         f"{_whose(rows, len(passed.logprobs), places)}. Training stopped; the checkpoints before "
         f"this step are kept. Give a learning_rate below {learning_rate}"
         f"{', or mend these rows' if 0 < len(rows) < len(passed.logprobs) else ''}."

@@ -23,7 +23,7 @@ class StepMetrics:
     tokens: int
     target_tokens: int
     learning_rate: float
-    grad_norm: float  # before clipping
+    grad_norm: float | None  # before clipping
     tokens_per_s: float
     memory_mb: float  # of the first rank's process; on a GPU, the most that its tensors took there
     validation_loss: float | None = None  # of the held-out rows, after steps that measure it

@@ -34,7 +34,7 @@ class Tenant:
         run = self.backend.forward if message.forward_only else self.backend.forward_backward
         return wire.passed(run(datums, loss, config).result())
 
-    def step(self, params: Mapping[str, Any]) -> float:
+    def step(self, params: Mapping[str, Any]) -> float | None:
         """One optimiser step; the gradients' norm before clipping."""
         stepped = self.backend.optim_step(adam_of(params)).result()
         self.steps += 1

@@ -48,8 +48,8 @@ def passed(output: tinker.ForwardBackwardOutput) -> Passed:
 
 
 def stepped(response: tinker.OptimStepResponse) -> Stepped:
-    """The gradient's norm; 0 where the service does not tell it."""
-    return Stepped((response.metrics or {}).get(_GRAD_NORM, 0.0))
+    """The gradient's norm, where the service tells it."""
+    return Stepped((response.metrics or {}).get(_GRAD_NORM))
 
 
 def service_datums(datums: Sequence[Datum]) -> list[tinker.Datum]:

@@ -46,6 +46,12 @@ def test_a_gradient_alone_has_no_rows():
         check_step(3, Passed(2.0, [GOOD]), np.inf, PLACES, 1e-3)
 
 
+def test_a_norm_that_a_service_does_not_tell_is_no_fault():
+    check_step(3, Passed(2.0, [GOOD]), None, PLACES, 1e-3)
+    with pytest.raises(UserError, match="Step 3: the loss is nan, in all 1 rows"):
+        check_step(3, Passed(np.nan, [NAN]), None, PLACES, 1e-3)
+
+
 def test_a_validation_is_checked_too():
     with pytest.raises(UserError, match="Step 4: the validation loss is inf"):
         check_validation(4, np.inf)

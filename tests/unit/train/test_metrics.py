@@ -59,13 +59,14 @@ def test_the_file_has_every_step_once(tmp_path: Path):
 def test_a_line_has_what_its_step_measured(tmp_path: Path):
     file = MetricsFile(Storage(str(tmp_path)), "metrics.jsonl")
     file.add(some_step(1))
-    file.add(some_step(2, validation_loss=1.5))
+    file.add(some_step(2, validation_loss=1.5, grad_norm=None))
     first, second = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     assert set(first) == {
         "step", "epoch", "loss", "tokens", "target_tokens", "learning_rate", "grad_norm",
         "tokens_per_s", "memory_mb",
     }  # fmt: skip
     assert second["validation_loss"] == 1.5
+    assert "grad_norm" not in second
 
 
 def test_on_an_object_store_the_file_appears_at_the_end():

@@ -26,7 +26,7 @@ def shared_base(**options: bool) -> SharedBase:
     return SharedBase(LoadedBase("small", model, byte_tokenizer(), "digest"), 64, **options)
 
 
-def step(backend: TorchBackend, batch: list[Datum]) -> tuple[float, float]:
+def step(backend: TorchBackend, batch: list[Datum]) -> tuple[float, float | None]:
     passed = backend.forward_backward(batch, "cross_entropy")
     stepped = backend.optim_step(AdamParams(learning_rate=0.1))
     return passed.result().loss, stepped.result().grad_norm
@@ -40,7 +40,7 @@ def test_two_tenants_in_turn_get_the_bits_that_each_gets_alone(datums: list[Datu
         alone.append(([step(backend, batch) for _ in range(3)], backend.snapshot(LABEL).digest))
     shared = shared_base()
     backends = [shared.adapter(lora, seed) for lora, seed in TENANTS]
-    told: list[list[tuple[float, float]]] = [[], []]
+    told: list[list[tuple[float, float | None]]] = [[], []]
     for _ in range(3):
         passes = [backend.forward_backward(batch, "cross_entropy") for backend in backends]
         for backend, passed, steps in zip(backends, passes, told, strict=True):

@@ -49,7 +49,7 @@ def loss_of(backend: TorchBackend, batch: list[Datum]) -> float:
     return backend.forward_backward(batch, "cross_entropy").result().loss
 
 
-def norm_of(backend: TorchBackend, adam: AdamParams) -> float:
+def norm_of(backend: TorchBackend, adam: AdamParams) -> float | None:
     return backend.optim_step(adam).result().grad_norm
 
 
