@@ -7,18 +7,17 @@ the optimiser step. Losses are sums, so the number of ranks changes nothing but 
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
-import numpy as np
 import peft
 import torch
 import torch.distributed as dist
 from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import nn
 from transformers import PreTrainedModel
 
 from actors.lm.adapter import Adapter, read_adapter, write_adapter
 from actors.train.backend import AdamParams, Done, Label, Passed, Stepped
 from actors.train.datum import Datum
 from actors.train.losses import LossName
+from actors.train.on_torch.dropout import LoraDropout, pass_key
 from actors.train.on_torch.flat import FlatParameters
 from actors.train.on_torch.optimizer_state import read_optimizer, write_optimizer
 from actors.train.on_torch.passes import Passes
@@ -54,16 +53,12 @@ class TorchBackend:
         base = cast(PreTrainedModel, model.get_base_model())
         self._passes = Passes(
             base,
+            LoraDropout(model, adapter),
             micro_batch_tokens=micro_batch_tokens,
             reads_all=reads_all,
             on_micro_batch=on_micro_batch,
         )
         self.rank, self.world_size = self._passes.rank, self._passes.world_size
-        self._dropouts = [
-            module
-            for name, module in model.named_modules()
-            if name.endswith(f"lora_dropout.{adapter}") and isinstance(module, nn.Dropout)
-        ]
         is_wide = base.dtype in (torch.float32, torch.float64)
         for module in model.modules():
             if isinstance(module, BaseTunerLayer):  # else peft makes float32 copies of its inputs
@@ -90,8 +85,8 @@ class TorchBackend:
         loss_config: Mapping[str, float] | None = None,
     ) -> Done[Passed]:
         """The loss of a batch without dropout, nothing learnt from it."""
-        self._prepare(dropout=False)
-        return Done(self._passes.run(datums, loss, loss_config or {}, learn=False))
+        self._activate()
+        return Done(self._passes.run(datums, loss, loss_config or {}, None))
 
     def forward_backward(
         self,
@@ -100,9 +95,11 @@ class TorchBackend:
         loss_config: Mapping[str, float] | None = None,
     ) -> Done[Passed]:
         """Add the gradients of this rank's share of the batch."""
-        self._prepare(dropout=True)
+        self._activate()
+        step = int(self._adam.state[self._flat.vector]["step"])
+        key = pass_key(self._seed, step, self._passes_since_step)
         self._passes_since_step += 1
-        return Done(self._passes.run(datums, loss, loss_config or {}, learn=True))
+        return Done(self._passes.run(datums, loss, loss_config or {}, key))
 
     def optim_step(self, adam: AdamParams) -> Done[Stepped]:
         """One AdamW step on the gradients of all ranks."""
@@ -153,20 +150,10 @@ class TorchBackend:
         """The adapter as it is now; later steps do not change it."""
         return adapter_of(self._model, self._name, label)
 
-    def _prepare(self, *, dropout: bool) -> None:
+    def _activate(self) -> None:
         if self._model.active_adapters != [self._name]:
             self._model.set_adapter(self._name)
-        for module in self._dropouts:
-            module.train(dropout)
-        if dropout:
-            torch.manual_seed(self._dropout_seed())
 
     def _clear(self) -> None:
         self._flat.grads.zero_()
         self._passes_since_step = 0
-
-    def _dropout_seed(self) -> int:
-        """Dropout is a function of where the run is, so that a resumed run needs no RNG state."""
-        step = int(self._adam.state[self._flat.vector]["step"])
-        entropy = np.random.SeedSequence([self._seed, step, self._passes_since_step, self.rank])
-        return int(entropy.generate_state(1, np.uint64)[0])

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from actors.train.datum import Datum
-from actors.train.losses import LossName, TokenInputs, taught
+from actors.train.losses import LossName, TokenInputs
 from actors.train.on_torch.documents import DOCUMENTS, Documents
 
 _PADDING = 0  # behind a row's last token, where none of its own looks
@@ -36,7 +36,7 @@ class MicroBatch:
 
     inputs: dict[str, Any]  # what the decoder is called with
     reads: torch.Tensor  # [N], places in the decoder's flattened answer
-    places: torch.Tensor  # [N], the same tokens' places in the whole batch
+    places: torch.Tensor  # [positions], each one's token's place in the whole batch; padding: 0
     target_ids: torch.Tensor  # [N]
     given: TokenInputs  # of N tokens
 
@@ -44,7 +44,7 @@ class MicroBatch:
 def rows_of(datums: Sequence[Datum], loss: LossName, reads_all: bool) -> list[Row]:
     """The rows of a batch; without `reads_all` only what teaches something is looked at."""
     firsts = np.cumsum([0, *map(len, datums)])
-    reads = [np.arange(len(d)) if reads_all else np.flatnonzero(taught(d, loss)) for d in datums]
+    reads = [np.arange(len(d)) if reads_all else np.flatnonzero(d.taught(loss)) for d in datums]
     return [Row(*row) for row in zip(datums, firsts.tolist(), reads, strict=False)]
 
 
@@ -80,6 +80,9 @@ def collate(rows: Sequence[Row], reach: int, device: torch.device) -> MicroBatch
     else:
         firsts = np.arange(len(rows)) * longest
         inputs = _padded(rows, longest, device)
+    places = np.zeros(inputs["input_ids"].numel(), np.int64)
+    for first, row in zip(firsts, rows, strict=True):
+        places[first : first + len(row)] = row.first + np.arange(len(row))
 
     def tensor(array: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(array).to(device)
@@ -93,7 +96,7 @@ def collate(rows: Sequence[Row], reach: int, device: torch.device) -> MicroBatch
     return MicroBatch(
         inputs,
         tensor(np.concatenate([f + row.reads for f, row in zip(firsts, rows, strict=True)])),
-        tensor(np.concatenate([row.first + row.reads for row in rows])),
+        tensor(places),
         tensor(np.concatenate([row.datum.target_ids[row.reads] for row in rows])),
         TokenInputs(read("weights"), read("logprobs"), read("advantages")),
     )

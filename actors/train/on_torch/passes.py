@@ -1,7 +1,8 @@
 """Passes over a batch: this rank's share of it, a micro-batch at a time.
 
 Every rank is given the whole batch and gets the whole batch's answer. Losses are sums, so how a
-batch is split over ranks, micro-batches and chunks of the head changes nothing but rounding.
+batch is split over ranks, micro-batches and chunks of the head changes nothing but rounding, and
+what drops out depends on a token's place in the whole batch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from transformers import PreTrainedModel
 from actors.train.backend import Passed
 from actors.train.datum import Datum
 from actors.train.losses import LOSSES, LossName
+from actors.train.on_torch.dropout import LoraDropout, PassKey
 from actors.train.on_torch.halves import Halves
 from actors.train.on_torch.microbatch import (
     MicroBatch,
@@ -39,6 +41,7 @@ class Passes:
     def __init__(
         self,
         model: PreTrainedModel,
+        dropout: LoraDropout,
         *,
         micro_batch_tokens: int | None,
         reads_all: bool,
@@ -47,7 +50,7 @@ class Passes:
         parallel = dist.is_available() and dist.is_initialized()
         self.rank = dist.get_rank() if parallel else 0
         self.world_size = dist.get_world_size() if parallel else 1
-        self._halves = Halves(model)
+        self._halves, self._dropout = Halves(model), dropout
         self._device = model.device
         # Products of a float32 adapter in the base's own type, as the server computes them.
         self._mixed = torch.autocast(
@@ -66,18 +69,23 @@ class Passes:
         datums: Sequence[Datum],
         loss: LossName,
         loss_config: Mapping[str, float],
-        learn: bool,
+        key: PassKey | None,
     ) -> Passed:
-        """Pass a whole batch; with `learn` its gradients are added to the parameters'."""
+        """Pass a whole batch.
+
+        A pass with a key is learnt from: its gradients are added to the parameters', and the key
+        decides what drops out.
+        """
         rows = rows_of(datums, loss, self._reads_all)
         # The loss, then the log-probability of every token of the batch: one sum over the ranks.
         found = torch.zeros(1 + sum(map(len, rows)), dtype=torch.float64, device=self._device)
         for group in self._groups(rows):
             batch = collate(group, self._halves.reach, self._device)
-            with self._mixed, self._halves.taking(batch.inputs):
-                value, logprobs = self._through(batch, loss, loss_config, learn)
+            drops = self._dropout.of(key, batch.places)
+            with self._mixed, self._halves.taking(batch.inputs), drops:
+                value, logprobs = self._through(batch, loss, loss_config, key is not None)
             found[0] += value
-            found[1 + batch.places] = logprobs.double()
+            found[1 + batch.places[batch.reads]] = logprobs.double()
             self._on_micro_batch()
         if self.world_size > 1:
             dist.all_reduce(found)
@@ -115,7 +123,7 @@ class Passes:
         for start in range(0, len(hidden), size):
             chunk = slice(start, start + size)
             states = hidden[chunk].detach().requires_grad_(learn)
-            with torch.set_grad_enabled(learn):
+            with torch.set_grad_enabled(learn), self._dropout.among(batch.reads[chunk]):
                 logprobs = self._logprobs(answer, states, batch.target_ids[chunk])
                 value = LOSSES[loss](logprobs, batch.given.part(chunk), config)
             if learn:

@@ -57,12 +57,13 @@ def start_backend(
 def checkpoint_layers(model: peft.PeftModel) -> None:
     """Keep only what enters a layer, and compute the layer again in the backward pass.
 
-    transformers does so in training mode alone, in which many a base drops out.
+    transformers does so in training mode alone, in which many a base drops out; here a layer draws
+    no random numbers.
     """
     layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
     if not layers:
         kind = type(model.get_base_model()).__name__
         raise UserError(f"gradient_checkpointing: {kind} does not offer it; give false.")
     for layer in layers:
-        again = partial(checkpoint, layer.forward, use_reentrant=False)
+        again = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
         object.__setattr__(layer, "forward", again)

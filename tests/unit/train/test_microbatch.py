@@ -51,7 +51,8 @@ def test_every_target_is_read_once_from_its_own_token(
         inputs = tensors.inputs["input_ids"].flatten()[tensors.reads]
         assert torch.equal(inputs + 1, tensors.target_ids)
         assert tensors.given.weights is not None
-        found = zip(tensors.places.tolist(), tensors.given.weights.tolist(), strict=True)
+        places = tensors.places[tensors.reads]
+        found = zip(places.tolist(), tensors.given.weights.tolist(), strict=True)
         read |= {
             place: (weight, t) for (place, weight), t in zip(found, inputs.tolist(), strict=True)
         }
@@ -77,7 +78,8 @@ def test_documents_are_packed_with_positions_of_their_own():
     assert batch.inputs["input_ids"].tolist() == [[0, 1, 2, 0, 1]]
     assert batch.inputs["position_ids"].tolist() == [[0, 1, 2, 0, 1]]
     assert batch.inputs[DOCUMENTS].bounds.tolist() == [0, 3, 5]
-    assert batch.reads.tolist() == batch.places.tolist() == [0, 1, 3]
+    assert batch.reads.tolist() == [0, 1, 3]
+    assert batch.places.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_rows_beyond_the_reach_are_padded_on_the_right():
@@ -86,4 +88,5 @@ def test_rows_beyond_the_reach_are_padded_on_the_right():
     assert batch.inputs["input_ids"].tolist() == [[0, 1, 2], [0, 1, 0]]
     assert batch.inputs["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch.reads.tolist() == [0, 1, 3]
+    assert batch.places.tolist() == [0, 1, 2, 3, 4, 0]
     assert batch.target_ids.tolist() == [1, 2, 1]

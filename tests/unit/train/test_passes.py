@@ -99,7 +99,7 @@ def test_gradients_are_those_of_all_logits_at_once(
     assert passed.loss == pytest.approx(value, abs=1e-10)
     assert_same(gradients(model), expected)
     for datum, told, full in zip(datums, passed.logprobs, logprobs, strict=True):
-        assert told == pytest.approx(np.where(datum.is_target, full, 0), abs=1e-6)
+        assert told == pytest.approx(np.where(datum.taught(loss), full, 0), abs=1e-6)
     again = backend.forward(datums, loss).result()
     assert again.loss == pytest.approx(value, abs=1e-10)
     assert_same(gradients(model), expected)  # a forward pass adds nothing
@@ -191,6 +191,26 @@ def test_checkpointed_layers_learn_the_same(make: Callable[[], PreTrainedModel])
     (plain, expected), (checkpointed, told) = found
     assert checkpointed == plain
     assert_same(told, expected)
+
+
+@pytest.mark.parametrize("reach", [0, 10, 128])
+def test_what_drops_out_does_not_depend_on_how_a_batch_is_split(
+    reach: int, monkeypatch: pytest.MonkeyPatch
+):
+    lora = LoraConfig(**(EVERYWHERE.model_dump() | {"dropout": 0.5}))
+    found = []
+    for micro_batch_tokens, chunk in ((1, 1000), (20, 5), (1000, 7)):
+        model = with_lora(small_llama(), lora)
+        monkeypatch.setitem(passes._CHUNK_LOGITS, "cpu", chunk * 262)
+        backend = TorchBackend(model, seed=0, micro_batch_tokens=micro_batch_tokens)
+        monkeypatch.setattr(backend._passes._halves, "reach", reach)
+        checkpoint_layers(model)
+        loss = backend.forward_backward(batch(), "cross_entropy").result().loss
+        assert loss != pytest.approx(backend.forward(batch(), "cross_entropy").result().loss)
+        found.append((loss, gradients(model)))
+    for loss, told in found[1:]:
+        assert loss == pytest.approx(found[0][0], abs=1e-10)
+        assert_same(told, found[0][1])
 
 
 def test_what_is_not_a_number_stays_in_its_row():

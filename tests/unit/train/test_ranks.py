@@ -23,13 +23,14 @@ from configs.errors import UserError
 from configs.sft import SftConfig
 
 
-def train(backend: TorchBackend, folder: str) -> list[tuple[float, float]]:
+def train(backend: TorchBackend, folder: str, drops: bool) -> list[tuple[float, float]]:
     """Three steps on batches of different sizes, one of them of a single row."""
     datums, told = small_datums(9), []
     for rows in (datums[:8], datums[8:], datums[2:7]):
         seen = backend.forward(normalised(rows), "cross_entropy").result()
         passed = backend.forward_backward(normalised(rows), "cross_entropy").result()
-        assert seen.loss == pytest.approx(passed.loss, rel=1e-5)
+        is_other = drops and bool(told)  # at first the adapter adds nothing that could be dropped
+        assert (seen.loss != pytest.approx(passed.loss, rel=1e-5)) == is_other
         stepped = backend.optim_step(AdamParams(learning_rate=1e-2)).result()
         assert [len(values) for values in passed.logprobs] == [len(datum) for datum in rows]
         said = -sum(
@@ -42,31 +43,41 @@ def train(backend: TorchBackend, folder: str) -> list[tuple[float, float]]:
     return told
 
 
-def rank_main(rank: int, configs: list[SftConfig], folder: Path) -> None:
+def rank_main(rank: int, ways: dict[str, SftConfig], folder: Path) -> None:
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     store = f"file://{folder}/store"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
-    for config in configs:
+    for way, config in ways.items():
         backend = start_backend(config, torch.device("cpu"))
         parts = {type(p) for n, p in backend._model.named_parameters() if ".layers." in n}
         assert (DTensor in parts) == (config.sharding == "fsdp")
-        told = train(backend, str(folder / config.sharding))
-        torch.save(told, folder / f"{config.sharding}{rank}")
+        told = train(backend, str(folder / way), config.lora.dropout > 0)
+        torch.save(told, folder / f"{way}{rank}")
     dist.destroy_process_group()
 
 
 def test_two_ranks_train_as_one(small_base: str, tmp_path: Path):
     config = partial(small_config, small_base, micro_batch_tokens=100)
-    expected = train(start_backend(config(), torch.device("cpu")), str(tmp_path / "alone"))
-    sharded = config(sharding="fsdp", gradient_checkpointing=True)
-    torch.multiprocessing.spawn(rank_main, ([config(), sharded], tmp_path), nprocs=2)
-    one = read_adapter(str(tmp_path / "alone")).tensors
-    for way in ("replicated", "fsdp"):
+    dropping = {"lora": {"rank": 4, "alpha": 8, "dropout": 0.3}}
+    alone = {
+        drops: train(start_backend(c, torch.device("cpu")), str(tmp_path / f"alone{drops}"), drops)
+        for drops, c in ((False, config()), (True, config(**dropping)))
+    }
+    sharded = {"sharding": "fsdp", "gradient_checkpointing": True}
+    ways = {
+        "replicated": config(),
+        "fsdp": config(**sharded),
+        "dropout": config(**dropping, **sharded),
+    }
+    torch.multiprocessing.spawn(rank_main, (ways, tmp_path), nprocs=2)
+    for way, trained in ways.items():
+        drops = trained.lora.dropout > 0
         for rank in range(2):
             told = torch.load(tmp_path / f"{way}{rank}")
-            for found, alone in zip(told, expected, strict=True):
-                assert found == pytest.approx(alone, rel=1e-4)
+            for found, expected in zip(told, alone[drops], strict=True):
+                assert found == pytest.approx(expected, rel=1e-4)
+        one = read_adapter(str(tmp_path / f"alone{drops}")).tensors
         two = read_adapter(str(tmp_path / way)).tensors
         assert one.keys() == two.keys()
         for name, tensor in one.items():
