@@ -8,8 +8,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 from small_base import write_small_base
 from small_training import small_config, small_datums, train_in_process
+
+from actors.lm.adapter import read_adapter
+from actors.train.checkpoint import saved_checkpoints
 
 ROOT = Path(__file__).parents[2]
 FIELDS = {"epochs": 12, "learning_rate": 1e-3, "save_every": 0, "max_failures": 3}
@@ -100,4 +104,7 @@ def test_a_node_that_goes_takes_no_step_along(tmp_path: Path):
     losses = [step[2] for step in told["steps"]]
     assert losses == pytest.approx([m.loss for m in alone], abs=1e-4)
     assert told["saved"] == list(range(4, 49, 4))
+    last = [saved_checkpoints(str(place))[-1].path for place in (folder, tmp_path / "alone")]
+    moved, still = (read_adapter(path).tensors for path in last)
+    torch.testing.assert_close(moved, still, rtol=1e-3, atol=1e-4)
     assert not (folder / "standby").exists()
