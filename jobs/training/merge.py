@@ -40,6 +40,8 @@ def run(config: MergeConfig) -> int:
         model.save_pretrained(beside)
         base.tokenizer.save_pretrained(beside)
         (beside / CARD).write_text(model_card(facts), encoding="utf-8")
+        for file in beside.glob("*.safetensors"):  # only their owner may read what it writes
+            shutil.copymode(beside / CARD, file)
         os.replace(beside, out)
     except (OSError, SafetensorError) as error:  # safetensors has its own word for a full disk
         why = getattr(error, "strerror", None) or error

@@ -33,7 +33,7 @@ def run(config: PushConfig) -> int:
         return 0
     token = os.environ.get(TOKEN)
     if not token:
-        raise UserError(f"push needs {TOKEN} in the environment or .env: a token that may write.")
+        raise UserError(f"{TOKEN} is missing in the environment and .env: a token that may write.")
     api = HfApi(endpoint=os.environ.get(ENDPOINT), token=token)
     try:
         _open_repository(api, config)

@@ -37,6 +37,7 @@ def test_merged_logits_are_the_adapters(small_base: str, tmp_path: Path):
     assert "This is a model organism" in card
     assert read_adapter(path).digest in card
     assert not list(tmp_path.glob(".whole*"))
+    assert len({file.stat().st_mode for file in (tmp_path / "whole").iterdir()}) == 1
 
 
 def test_what_is_there_stays(small_base: str, tmp_path: Path):
