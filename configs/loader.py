@@ -74,7 +74,8 @@ def parse_yaml_mapping(path: str, data: bytes) -> dict[str, Any]:
     except ValueError as error:  # the 45th of May, or a number of 5,000 digits
         raise UserError(f"{path}: a value cannot be read: {error}.") from None
     if not isinstance(value, dict):
-        raise UserError(f"{path}: holds {type(value).__name__}, expected a mapping of fields.")
+        held = {type(None): "nothing", list: "a list"}.get(type(value), "a single value")
+        raise UserError(f"{path}: holds {held}, expected a mapping of fields.")
     return value
 
 

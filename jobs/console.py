@@ -75,10 +75,11 @@ class Progress:
             self._print_if_due()
 
     def close(self) -> None:
-        """End the bar, or print the last line."""
+        """End the bar, or print the last line where there is something to tell."""
+        now = (self._done, self._note)
         if self._bar is not None:
             self._bar.close()
-        elif self._shown != (self._done, self._note):
+        elif now not in (self._shown, (0, "")):
             self._print()
 
     def _print_if_due(self) -> None:

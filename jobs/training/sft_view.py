@@ -19,7 +19,8 @@ def say_plan(run_id: str, config: SftConfig, data: TrainingData) -> None:
         console.say(line)
     schedule = sft_schedule(config, len(data.train))
     console.say(
-        f"{run_id}: {schedule.total_steps} steps, {len(schedule.save_points())} checkpoints."
+        f"{run_id}: {_counted(schedule.total_steps, 'step')}, "
+        f"{_counted(len(schedule.save_points()), 'checkpoint')}."
     )
     if config.learning_rate < LOW_LEARNING_RATE:
         console.say(
@@ -75,6 +76,10 @@ def _say_why_it_stopped(config: SftConfig, history: Sequence[StepMetrics]) -> No
             f"Stopped after step {len(history)}: the last {config.patience} validations were no "
             f"better than {_loss(best.validation_loss)} after step {best.step}."
         )
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _loss(value: float | None) -> str:

@@ -91,7 +91,13 @@ def test_a_mapping_on_the_command_line_replaces_the_file_s(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("a: [1", r"c.yaml:\d+: not valid YAML"), ("- 1", "expected a mapping"), (None, "no such")],
+    [
+        ("a: [1", r"c.yaml:\d+: not valid YAML"),
+        ("- 1", "c.yaml: holds a list, expected a mapping"),
+        ("", "c.yaml: holds nothing, expected a mapping"),
+        ("words", "c.yaml: holds a single value, expected a mapping"),
+        (None, "no such"),
+    ],
 )
 def test_a_broken_config_file_is_told_with_its_place(tmp_path: Path, content, message):
     path = tmp_path / "c.yaml"

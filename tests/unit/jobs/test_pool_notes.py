@@ -136,3 +136,9 @@ def test_progress_ends_with_one_line_that_has_the_last_note(capsys):
         shown.advance(note="1/s")
         shown.note("2/s")
     assert capsys.readouterr().out == "calls: 2/2 in 0 s · 2/s\n"
+
+
+def test_progress_without_anything_done_says_nothing(capsys):
+    with console.progress("calls", 2):
+        pass
+    assert capsys.readouterr().out == ""
