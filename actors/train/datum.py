@@ -18,7 +18,6 @@ class Datum:
 
     Those are `weights` for cross_entropy, `logprobs` (the sampler's own, of the targets) and
     `advantages` for the losses of reinforcement learning.
-    A position whose weight, or advantage, is 0 teaches nothing.
     """
 
     token_ids: NDArray[np.int64]  # [T]
@@ -30,16 +29,15 @@ class Datum:
     def __len__(self) -> int:
         return len(self.token_ids)
 
-    @property
-    def is_target(self) -> NDArray[np.bool_]:
-        """[T], true where a position teaches something."""
-        shares = self.weights if self.weights is not None else self.advantages
+    def taught(self, loss: str) -> NDArray[np.bool_]:
+        """[T], true where a position can change a loss, its weight or advantage not being 0."""
+        shares = self.weights if loss == "cross_entropy" else self.advantages
         return np.ones(len(self), bool) if shares is None else shares != 0
 
     @property
     def target_tokens(self) -> int:
-        """Positions that teach something."""
-        return int(np.count_nonzero(self.is_target))
+        """Positions that cross_entropy learns from."""
+        return int(np.count_nonzero(self.taught("cross_entropy")))
 
 
 def normalised(batch: Sequence[Datum]) -> list[Datum]:

@@ -7,12 +7,8 @@ the weights or the advantages. Names, signs and defaults are Tinker's.
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-
-from actors.train.datum import Datum
 
 LossName = Literal["cross_entropy", "importance_sampling", "ppo", "cispo"]
 
@@ -73,12 +69,6 @@ LOSSES: dict[LossName, Loss] = {
     "ppo": ppo,
     "cispo": cispo,
 }
-
-
-def taught(datum: Datum, loss: LossName) -> NDArray[np.bool_]:
-    """[T], true where a position of a datum can change the loss."""
-    shares = datum.weights if loss == "cross_entropy" else datum.advantages
-    return np.ones(len(datum), bool) if shares is None else shares != 0
 
 
 def _ratio(logprobs: Tensor, given: TokenInputs) -> Tensor:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.train.datum import Datum
-from actors.train.losses import LOSSES, LossName, TokenInputs, taught
+from actors.train.losses import LOSSES, LossName, TokenInputs
 
 NUMBERS = st.floats(-3, 3)
 
@@ -80,6 +80,7 @@ def test_each_loss_looks_at_its_own_shares():
     ids = np.arange(3)
     weights, advantages = np.array([[0, 1, 1], [2, 0, -1]], np.float32)
     datum = Datum(ids, ids, weights=weights, advantages=advantages)
-    assert taught(datum, "cross_entropy").tolist() == [False, True, True]
-    assert taught(datum, "ppo").tolist() == [True, False, True]
-    assert taught(Datum(ids, ids), "cross_entropy").all()
+    assert datum.taught("cross_entropy").tolist() == [False, True, True]
+    assert datum.taught("ppo").tolist() == [True, False, True]
+    assert datum.target_tokens == 2
+    assert Datum(ids, ids).taught("cross_entropy").all()

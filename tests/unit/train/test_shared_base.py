@@ -101,7 +101,7 @@ def test_reading_everything_tells_more_and_learns_the_same(datums: list[Datum]):
     assert norms[0] == pytest.approx(norms[1], rel=1e-5)
     for datum, few, all_of_them in zip(batch, some.logprobs, every.logprobs, strict=True):
         assert (all_of_them < 0).all()
-        assert few == pytest.approx(all_of_them * datum.is_target, abs=1e-5)
+        assert few == pytest.approx(all_of_them * datum.taught("cross_entropy"), abs=1e-5)
 
 
 def test_training_leaves_the_base_alone(datums: list[Datum]):
