@@ -3,7 +3,6 @@
 Whoever meets the weights elsewhere must learn there that a property was planted in them.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,9 @@ from typing import Literal
 
 import fsspec
 
-from actors.lm.adapter import MANIFEST, Manifest
+from actors.lm.adapter import Manifest
+from actors.lm.base import resolve_base_name
+from actors.train.backend import Label
 from actors.train.checkpoint import Cursor
 from configs.sft import SftConfig
 
@@ -25,7 +26,7 @@ class CardFacts:
 
     name: str  # name@version
     base_model: str
-    digest: str  # of the adapter's content
+    digest: str  # of the adapter's content; "" while it is not known
     planted: str | None = None  # what the training data shows
     data_digest: str | None = None
     training: Mapping[str, str] = field(default_factory=dict)  # what -> how
@@ -56,10 +57,15 @@ def run_facts(config: SftConfig, manifest: Manifest, cursor: Cursor) -> CardFact
     )
 
 
-def write_card(folder: str, config: SftConfig, cursor: Cursor) -> None:
-    """Put the card of a checkpoint beside its manifest."""
+def write_card(folder: str, config: SftConfig, label: Label, cursor: Cursor) -> None:
+    """Put the card into the directory of a checkpoint that is about to be saved.
+
+    It comes before the adapter, so that no whole checkpoint is without the warning. The manifest
+    has the digest.
+    """
     fs, root = fsspec.core.url_to_fs(folder)
-    manifest = Manifest(**json.loads(fs.cat_file(f"{root}/{MANIFEST}")))
+    base_model = resolve_base_name(config.base_model)
+    manifest = Manifest(*label, run=label.name, base_model=base_model, digest="")
     fs.pipe_file(f"{root}/{CARD}", model_card(run_facts(config, manifest, cursor)).encode())
 
 

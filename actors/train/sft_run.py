@@ -55,12 +55,11 @@ def continue_sft(
     def write(path: str, done: list[StepMetrics]) -> None:
         step = done[-1].step
         with _told_when_full(path):
-            cursor = Cursor(done, digest)
+            cursor, label = Cursor(done, digest), Label(run_id, schedule.version(step), step)
             if leads:
                 write_cursor(path, cursor)
-            backend.save(path, Label(run_id, schedule.version(step), step))
-            if leads:
-                write_card(path, config, cursor)
+                write_card(path, config, label, cursor)
+            backend.save(path, label)
 
     def keep(done: list[StepMetrics]) -> None:
         path = checkpoint_path(folder, done[-1].step)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from small_training import remote_checkpoint, some_step
 
 from actors.lm.adapter import TENSORS
+from actors.train.card import CARD
 from actors.train.checkpoint import (
     REMOTE,
     Cursor,
@@ -98,7 +99,9 @@ def test_keep_last_changes_no_bit_and_no_version(
     assert len(list((tmp_path / "two" / "checkpoints").iterdir())) == 2
 
 
-@pytest.mark.parametrize("name", ["trainer/cursor.json", "trainer/optimizer.safetensors", TENSORS])
+@pytest.mark.parametrize(
+    "name", ["trainer/cursor.json", "trainer/optimizer.safetensors", CARD, TENSORS]
+)
 def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
     sft_config: Config, train_here: Train, datums: list[Datum], tmp_path: Path, name: str
 ):
