@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from actors.lm.base import load_skeleton, load_tokenizer, resolve_base_name
+from actors.lm.base import load_tokenizer, resolve_base_name
 from actors.store.inputs import read_input
 from actors.store.run import Run, open_run
 from actors.store.storage import Storage
 from actors.train.checkpoint import read_cursor, saved_checkpoints
 from actors.train.data.load import TrainingData, load_training_data
 from actors.train.metrics import OnStep, StepMetrics
-from actors.train.on_torch.lora import resolve_layers, resolve_targets
+from actors.train.on_torch.lora import check_lora
 from actors.train.sft_loop import SftData, finished, sft_schedule
 from actors.train.standby import latest_state
 from configs.errors import UserError
@@ -65,10 +65,8 @@ def _check_lora(config: SftConfig) -> None:
         from actors.train.on_tinker.lora import service_lora
 
         service_lora(config)
-        return
-    skeleton = load_skeleton(config.base_model)
-    resolve_targets(skeleton, config.lora.targets)
-    resolve_layers(skeleton, config.lora.layers)
+    else:
+        check_lora(config.base_model, config.lora)
 
 
 def data_label(sources: Sequence[DataSource]) -> str:

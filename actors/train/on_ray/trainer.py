@@ -23,13 +23,12 @@ from fsspec.implementations.local import LocalFileSystem
 from ray._private.state import state as ray_state
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-from actors.lm.base import load_skeleton
 from actors.train.checkpoint import CHECKPOINTS, SavedCheckpoint, saved_checkpoints
 from actors.train.metrics import OnStep
 from actors.train.on_ray.failures import TellFailures, told
 from actors.train.on_ray.feed import Follower, start_feed
 from actors.train.on_ray.worker import Assignment, work
-from actors.train.on_torch.lora import resolve_targets
+from actors.train.on_torch.lora import check_lora
 from actors.train.sft_loop import SftData
 from configs.errors import UserError
 from configs.sft import SftConfig
@@ -48,7 +47,7 @@ def train_sft(
     `folder` is the run's own, absolute or a URL that every worker can write to. `on_step` is
     called in this process for every step, those of earlier attempts included. Ray is initialised.
     """
-    resolve_targets(load_skeleton(config.base_model), config.lora.targets)
+    check_lora(config.base_model, config.lora)
     feed = start_feed()
     assignment = Assignment(config, ray.put(data), run_id, folder, feed)
     trainer = _trainer(config, folder, assignment)

@@ -5,7 +5,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from actors.lm.base import LoadedBase
+from actors.lm.base import LoadedBase, load_skeleton
 from configs.errors import UserError, did_you_mean
 from configs.sections import LoraConfig
 
@@ -35,6 +35,13 @@ def peft_config(base: LoadedBase, lora: LoraConfig) -> peft.LoraConfig:
         target_modules=resolve_targets(base.model, lora.targets),
         layers_to_transform=resolve_layers(base.model, lora.layers),
     )
+
+
+def check_lora(base_model: str, lora: LoraConfig) -> None:
+    """UserError for targets or layers that the base does not have. Its weights are not read."""
+    skeleton = load_skeleton(base_model)
+    resolve_targets(skeleton, lora.targets)
+    resolve_layers(skeleton, lora.layers)
 
 
 def resolve_targets(model: PreTrainedModel, targets: str | list[str]) -> list[str]:

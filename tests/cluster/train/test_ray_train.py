@@ -87,11 +87,12 @@ def test_workers_take_a_gpu_each_where_there_are_any():
         on_gpus(3, gpus=2)
 
 
-def test_unknown_targets_are_told_before_a_worker_starts(
-    ray_cluster: None, sft_config: SftConfig, datums: list[Datum], tmp_path: Path
+@pytest.mark.parametrize(("field", "unknown"), [("targets", "q_prj"), ("layers", 99)])
+def test_unknown_targets_and_layers_are_told_before_a_worker_starts(
+    sft_config: SftConfig, datums: list[Datum], tmp_path: Path, field: str, unknown: object
 ):
-    lora = sft_config.lora.model_copy(update={"targets": ["q_prj"]})
-    with pytest.raises(UserError, match="q_prj"):
+    lora = sft_config.lora.model_copy(update={field: [unknown]})
+    with pytest.raises(UserError, match=f"lora.{field}: .*{unknown}"):
         train(sft_config, datums, tmp_path, lora=lora)
 
 
