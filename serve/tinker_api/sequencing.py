@@ -8,6 +8,10 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+# How far ahead of its turn a request may be. The SDK sends one after the other; only the parts of a
+# batch, 1,024 datums each, come at once.
+MOST_AHEAD = 4096
+
 
 class Turns(Generic[T]):
     """Hands out what arrives in the order of its number, each number once."""
@@ -15,6 +19,14 @@ class Turns(Generic[T]):
     def __init__(self, first: int = 1) -> None:
         self._next = first
         self._early: dict[int, T] = {}
+
+    def check(self, number: int) -> None:
+        """ValueError for a number whose turn is over, or lies further ahead than MOST_AHEAD."""
+        if not 0 <= number - self._next <= MOST_AHEAD:
+            last = self._next + MOST_AHEAD
+            raise ValueError(
+                f"seq_id={number} is not one of {self._next}..{last}, which may come now"
+            )
 
     def arrive(self, number: int, item: T) -> list[T]:
         """What may run now, in order. A number that was there before is left out."""

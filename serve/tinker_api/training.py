@@ -13,7 +13,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError
 from serve.tinker_api.futures import PROTOBUF, Failed, Futures, Outcome, answered
 from serve.tinker_api.kept import Run
 from serve.tinker_api.operations import Loading, Saving
-from serve.tinker_api.paths import CheckpointPath, absent, request_id
+from serve.tinker_api.paths import CheckpointPath, absent, invalid, request_id
 from serve.tinker_api.sequencing import Turns
 from serve.tinker_api.sessions import Sessions
 
@@ -138,6 +138,10 @@ class Training:
         turns, request = self._client(run_id).turns, request_id(run_id, seq_id)
         if request in self._futures:
             return request
+        try:
+            turns.check(seq_id)
+        except ValueError as error:
+            raise invalid(str(error)) from None
         turn = _Turn(call, asyncio.get_running_loop().create_future())
 
         async def work() -> Outcome:

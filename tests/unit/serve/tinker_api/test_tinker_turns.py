@@ -26,7 +26,7 @@ from serve.tinker_api.paths import (
     session_of,
 )
 from serve.tinker_api.sample_calls import call_of
-from serve.tinker_api.sequencing import Turns
+from serve.tinker_api.sequencing import MOST_AHEAD, Turns
 from serve.tinker_api.sessions import IDLE_S, Sessions
 
 SESSION = "a" * 32
@@ -41,6 +41,16 @@ def test_turns_come_in_order_and_once(order: list[int], again: list[int]) -> Non
     assert ran == sorted({*order, *(number for number in again if number > 8)} & set(ran))
     assert ran[:8] == list(range(1, 9))
     assert turns.waits_for == len(ran) + 1
+
+
+def test_turns_that_may_come() -> None:
+    turns = Turns[int]()
+    turns.arrive(1, 1)
+    for number in (2, MOST_AHEAD + 2):
+        turns.check(number)
+    for number in (1, MOST_AHEAD + 3):
+        with pytest.raises(ValueError, match=f"seq_id={number} is not one of 2.."):
+            turns.check(number)
 
 
 def test_outcomes_stay_for_as_long_as_a_session_may_be_silent() -> None:
