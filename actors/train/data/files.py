@@ -87,7 +87,9 @@ def _completion_faults(value: dict[str, Any]) -> list[str]:
     if isinstance(value["prompt"], list) or isinstance(value["completion"], list):
         return ['"prompt" and "completion" must both be text, or both be lists of messages']
     faults = []
-    prompt = value["prompt"]  # may be empty: a text that is learned from its beginning
+    # A prompt may be empty: then a text is learned from its beginning, which is the token that
+    # the tokenizer puts there. Where it puts none, the mask's check refuses the row.
+    prompt = value["prompt"]
     fault = unicode_fault(prompt) if isinstance(prompt, str) else "is not text"
     if fault:
         faults.append(f'"prompt" {fault}')
