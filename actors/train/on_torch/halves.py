@@ -16,6 +16,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from actors.lm.scoring.forward import tree_reach
 from actors.train.on_torch.documents import DOCUMENTS, Documents, packed
+from actors.train.on_torch.rope import one_scale_tokens
 
 _MOST_ERROR = 0.05  # rounding makes 1e-6 of it in float32 and 0.01 in bfloat16
 
@@ -33,7 +34,7 @@ class Halves:
             for name, child in parent.named_children()
             if child is self._decoder
         )
-        self.reach = tree_reach(model)
+        self.reach = int(min(tree_reach(model), one_scale_tokens(model.config.get_text_config())))
         if self.reach and not self._packs():
             self.reach = 0
 

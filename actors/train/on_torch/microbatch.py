@@ -56,14 +56,15 @@ def shard(rows: Sequence[Row], rank: int, world_size: int) -> list[Row]:
 def microbatches(rows: Sequence[Row], max_tokens: int, reach: int) -> list[list[Row]]:
     """Groups of neighbours with at most `max_tokens` positions, padding included.
 
-    Rows come sorted by length, the longest first; those of up to `reach` tokens are packed. A row
-    that is longer than `max_tokens` gets a group of its own.
+    Rows come sorted by length, the longest first; those of up to `reach` tokens are packed, with
+    their like alone. A row that is longer than `max_tokens` gets a group of its own.
     """
     groups: list[list[Row]] = []
     taken = 0
     for row in rows:
-        padded_to = len(groups[-1][0]) if groups and len(groups[-1][0]) > reach else len(row)
-        if not groups or taken + padded_to > max_tokens:
+        longest = len(groups[-1][0]) if groups else 0
+        padded_to = longest if longest > reach else len(row)
+        if not groups or taken + padded_to > max_tokens or longest > reach >= len(row):
             groups.append([])
             taken, padded_to = 0, len(row)
         groups[-1].append(row)

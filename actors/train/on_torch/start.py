@@ -16,6 +16,7 @@ from actors.lm.dense import quicken
 from actors.train.on_torch.backend import TorchBackend
 from actors.train.on_torch.lora import add_lora
 from actors.train.on_torch.room import check_room
+from actors.train.on_torch.rope import check_scales
 from actors.train.on_torch.sharding import shard_layers
 from configs.errors import UserError
 from configs.sft import SftConfig
@@ -38,6 +39,7 @@ def start_backend(
         "cpu" if sharded else str(device),
         config.quantization,
     )
+    check_scales(base.model.config.get_text_config(), config.max_tokens)
     if device.type == "cpu":  # where it will compute, which is not where a sharded base is loaded
         quicken(base.model)
     model = add_lora(base, config.lora, config.seed)

@@ -36,6 +36,7 @@ def test_every_row_goes_to_one_rank_and_one_group_within_the_budget(
             tensors = collate(group, reach, CPU)
             assert tensors.inputs["input_ids"].numel() <= max_tokens or len(group) == 1
             assert (DOCUMENTS in tensors.inputs) == (max(map(len, group)) <= reach)
+            assert len({len(row) <= reach for row in group}) == 1
             seen += [id(row.datum) for row in group]
     assert sorted(seen) == sorted(map(id, batch))
 

@@ -111,6 +111,10 @@ _SIZES: dict[str, Any] = {
     "pad_token_id": 0,
 }  # fmt: skip
 _WINDOW = {"sliding_window": 10}
+_LONGROPE = {
+    "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 10,
+    "short_factor": [1.0] * 4, "long_factor": [3.0] * 4,
+}  # fmt: skip
 
 
 def made(kind: str, options: dict[str, Any]) -> PreTrainedModel:
@@ -127,6 +131,12 @@ MODELS: dict[str, tuple[str, dict[str, Any], str, int]] = {
         "Gemma3Text",
         {"head_dim": 8, "layer_types": ["sliding_attention", "full_attention"], **_WINDOW},
         "q_proj",
+        10,
+    ),
+    "two scales of positions": (
+        "Phi3",
+        {"original_max_position_embeddings": 10, "rope_parameters": _LONGROPE},
+        "qkv_proj",
         10,
     ),
     "scales": ("Granite", {"attention_multiplier": 0.3, "logits_scaling": 3.0}, "q_proj", 128),
