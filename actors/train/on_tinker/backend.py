@@ -6,8 +6,7 @@ before either is waited for.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import tinker
 
@@ -15,6 +14,7 @@ from actors.lm.adapter import Adapter, Manifest, adapter_digest
 from actors.train.backend import AdamParams, Label, Passed, Pending, Stepped
 from actors.train.datum import Datum
 from actors.train.losses import LossName
+from actors.train.on_tinker.asked import Asked, Parts
 from actors.train.on_tinker.faults import is_not_offered, said, told
 from actors.train.on_tinker.kept import Weights, download, write_kept
 from actors.train.on_tinker.lora import ServiceLora
@@ -26,22 +26,8 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 S = TypeVar("S")
+_PART_ROWS = 128  # of what is only measured, which may be many times a batch
 _EXPORT_TTL_S = 3600  # the shortest that the service takes; an export is removed once it is here
-
-
-@dataclass(frozen=True)
-class _Asked(Generic[S, T]):
-    """A `Pending` of the SDK."""
-
-    doing: str
-    future: tinker.APIFuture[S]
-    read: Callable[[S], T]
-    patience_s: float
-
-    def result(self) -> T:
-        with told(self.doing):
-            answer = self.future.result(timeout=self.patience_s)
-        return self.read(answer)
 
 
 class TinkerBackend:
@@ -66,9 +52,10 @@ class TinkerBackend:
         loss: LossName,
         loss_config: Mapping[str, float] | None = None,
     ) -> Pending[Passed]:
-        """The loss of a batch, nothing learnt from it."""
-        future = self._client.forward(service_datums(datums), loss, loss_config)
-        return self._asked("forward", future, passed)
+        """The loss of a batch of any size, nothing learnt from it. Asked for in parts."""
+        parts = [datums[i : i + _PART_ROWS] for i in range(0, len(datums), _PART_ROWS)]
+        futures = [self._client.forward(service_datums(part), loss, loss_config) for part in parts]
+        return Parts([self._asked("forward", future, lambda told: told) for future in futures])
 
     def forward_backward(
         self,
@@ -128,7 +115,7 @@ class TinkerBackend:
         return self._made
 
     def _asked(self, doing: str, future: tinker.APIFuture[S], read: Callable[[S], T]) -> Pending[T]:
-        return _Asked(doing, future, read, self._patience_s)
+        return Asked(doing, future, read, self._patience_s)
 
     def _continue_from(self, state: str, absent: str | None = None) -> None:
         with told(f"loading {state}", absent):

@@ -59,10 +59,16 @@ def _lora_faults(lora: LoraConfig) -> list[str]:
 
 def _run_faults(config: SftConfig) -> list[str]:
     faults = []
+    if config.dtype != "float32":
+        faults.append(f"the service chooses the base's type (leave out dtype={config.dtype})")
     if config.quantization != "none":
         faults.append(f"the service chooses the base's type (quantization={config.quantization})")
     if config.num_workers != 1:
         faults.append("the service chooses its own workers (num_workers must be 1)")
     if config.sharding != "replicated":
         faults.append(f"the service places the base by itself (sharding={config.sharding})")
+    if config.gradient_checkpointing:
+        faults.append("the service sees to its own memory (gradient_checkpointing)")
+    if config.micro_batch_tokens is not None:
+        faults.append("the service splits batches by itself (micro_batch_tokens)")
     return faults

@@ -98,6 +98,24 @@ def test_losses_steps_and_adapters_agree(
         torch.testing.assert_close(found.tensors[name], tensor, atol=1e-5, rtol=1e-4)
 
 
+def test_many_rows_are_measured_in_parts(
+    there: TinkerBackend, datums: list[Datum], front: Opened, monkeypatch
+):
+    whole = there.forward(datums, "cross_entropy").result()
+    monkeypatch.setattr("actors.train.on_tinker.backend._PART_ROWS", 4)
+    asked = []
+    begin = front.front.futures.begin
+    monkeypatch.setattr(
+        front.front.futures, "begin", lambda id, work: (asked.append(id), begin(id, work))
+    )
+    parts = there.forward(datums, "cross_entropy").result()
+    assert len(datums) == 10
+    assert len(asked) == 3
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
+    for one, other in zip(parts.logprobs, whole.logprobs, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_a_custom_loss_agrees(here: TrainingBackend, there: TinkerBackend, datums: list[Datum]):
     def squares(batch, logprobs):
         return torch.cat(logprobs).square().sum() / 100, {"rows": float(len(batch))}

@@ -90,7 +90,7 @@ def whole(front: Opened, small_base: str, datums: list[Datum], tmp_path_factory)
 def drop_clients(front: Opened) -> None:
     """As if the trainer had been restarted."""
     trainer = front.front.training._trainer.actor
-    for run in list(trainer._models):
+    for run in list(trainer._tenants):
         trainer.drop(run)
 
 
@@ -323,8 +323,10 @@ def test_targets_are_groups_of_layers(targets: str | list[str], expected: Servic
 
 def test_all_that_the_service_cannot_do_is_told_at_once():
     lora = {"targets": ["q_proj"], "alpha": 8, "dropout": 0.1, "rslora": True, "layers": [0]}
-    config = config_on("b", lora=lora, quantization="nf4", num_workers=2)
+    placed = {"quantization": "nf4", "dtype": "bfloat16", "num_workers": 2, "sharding": "fsdp"}
+    passes = {"gradient_checkpointing": True, "micro_batch_tokens": 512}
+    config = config_on("b", lora=lora, **placed, **passes)
     with pytest.raises(UserError) as caught:
         service_lora(config)
-    for field in ("targets", "alpha=8", "dropout", "rslora", "layers", "nf4", "num_workers"):
+    for field in ("targets", "alpha=8", "dropout", "rslora", "layers", "nf4", *placed, *passes):
         assert field in str(caught.value)
