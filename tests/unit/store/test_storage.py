@@ -30,6 +30,13 @@ def test_nothing_is_overwritten(storage: Storage):
     assert storage.read("a.txt") == b"first"
 
 
+def test_what_is_written_again_replaces_it(storage: Storage):
+    for text in (b"first", b"second"):
+        storage.write("a/b.txt", text)
+        assert storage.read("a/b.txt") == text
+    assert storage.names("a") == ["b.txt"]
+
+
 def test_no_temporary_file_stays(tmp_path: Path):
     storage = Storage(str(tmp_path))
     storage.write_new("a.txt", b"1")
