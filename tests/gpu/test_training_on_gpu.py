@@ -14,6 +14,7 @@ from actors.train.backend import AdamParams, Label
 from actors.train.datum import normalised
 from actors.train.on_torch import documents
 from actors.train.on_torch.backend import TorchBackend
+from actors.train.on_torch.dropout import pass_key
 from actors.train.on_torch.start import start_backend
 from configs.sft import SftConfig
 
@@ -32,6 +33,12 @@ def losses(backend: TorchBackend, steps: int) -> list[float]:
         told.append(backend.forward_backward(batch, "cross_entropy").result().loss)
         backend.optim_step(AdamParams(learning_rate=1e-2, grad_clip_norm=1.0))
     return told
+
+
+def dropout_layer(backend: TorchBackend) -> torch.nn.Module:
+    """That of a layer of width 32."""
+    modules = dict(backend._model.named_modules())
+    return next(m for name, m in modules.items() if name.endswith("q_proj.lora_dropout.default"))
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -55,6 +62,17 @@ def test_flash_attention_sees_each_document_alone(
     plain = start_backend(config(), GPU).forward(batch, "cross_entropy").result()
     for one, other in zip(together.logprobs, plain.logprobs, strict=True):
         np.testing.assert_allclose(one, other, atol=0.05)
+
+
+def test_a_gpu_drops_out_what_a_cpu_does(config: partial[SftConfig]) -> None:
+    lora = {"rank": 4, "alpha": 8, "dropout": 0.3}
+    kept = []
+    for device in (torch.device("cpu"), GPU):
+        backend = start_backend(config(lora=lora), device)
+        dropout, layer = backend._passes._dropout, dropout_layer(backend)
+        with dropout.of(pass_key(1, 2, 3), torch.arange(500, device=device)):
+            kept.append(layer(torch.ones(500, 32, device=device)).cpu() != 0)
+    assert torch.equal(*kept)
 
 
 def test_a_base_in_four_bits_learns(config: partial[SftConfig], tmp_path: Path) -> None:
