@@ -1,6 +1,7 @@
 """What a person sees: lines, tables within 100 columns, progress as a bar or as lines."""
 
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 WIDTH = 100
 _SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_SIGNS = 10.0  # of life, while there is no news
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {elapsed}{postfix}"
 
 
@@ -55,6 +57,9 @@ class Progress:
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm(total=total, desc=name, ncols=WIDTH, bar_format=_BAR, file=sys.stderr)
+        self._over = threading.Event()
+        self._signs = threading.Thread(target=self._give_signs, daemon=True)
+        self._signs.start()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Count `steps` more; `note` stands beside the count until it changes."""
@@ -76,11 +81,20 @@ class Progress:
 
     def close(self) -> None:
         """End the bar, or print the last line where there is something to tell."""
+        self._over.set()
+        self._signs.join()
         now = (self._done, self._note)
         if self._bar is not None:
             self._bar.close()
         elif now not in (self._shown, (0, "")):
             self._print()
+
+    def _give_signs(self) -> None:
+        while not self._over.wait(_SECONDS_BETWEEN_SIGNS):
+            if self._bar is not None:
+                self._bar.refresh()
+            else:
+                self._print_if_due()
 
     def _print_if_due(self) -> None:
         if time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES:

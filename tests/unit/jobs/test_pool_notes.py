@@ -1,5 +1,7 @@
 """What is told of calls: the estimate, the note beside progress, the end of a budget."""
 
+import queue
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,3 +144,12 @@ def test_progress_without_anything_done_says_nothing(capsys):
     with console.progress("calls", 2):
         pass
     assert capsys.readouterr().out == ""
+
+
+def test_progress_without_news_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch):
+    said = queue.SimpleQueue[str]()
+    monkeypatch.setattr(console, "say", said.put)
+    monkeypatch.setattr(console, "_SECONDS_BETWEEN_SIGNS", 0.01)
+    monkeypatch.setattr(console, "_SECONDS_BETWEEN_LINES", 0.0)
+    with console.progress("calls", 2):
+        assert said.get(timeout=60).startswith("calls: 0/2 in ")
