@@ -1,8 +1,11 @@
 """A run on the service: cut, lost and continued it ends with the same bits; what it cannot do."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import peft
@@ -98,19 +101,44 @@ def digests(saved: list[SavedCheckpoint]) -> list[tuple[int, int, str]]:
     return [(c.step, c.version, c.digest) for c in saved]
 
 
-@pytest.mark.parametrize("step", [1, 2])
-def test_a_run_cut_at_a_step_ends_with_the_same_bits(
-    whole: list[SavedCheckpoint], train: Train, tmp_path: Path, step: int
+def test_a_run_cut_before_its_first_checkpoint_ends_with_the_same_bits(
+    whole: list[SavedCheckpoint], train: Train, tmp_path: Path
 ):
     def cut(metrics: StepMetrics) -> None:
-        if metrics.step == step:
-            raise Killed
+        raise Killed
 
     with pytest.raises(Killed):
         train(tmp_path, cut)
-    steps: list[StepMetrics] = []
-    assert digests(train(tmp_path, steps.append)) == digests(whole)
-    assert [m.step for m in steps] == [1, 2, 3]
+    steps: list[int] = []
+    assert digests(train(tmp_path, lambda m: steps.append(m.step))) == digests(whole)
+    assert steps == [1, 2, 3]
+
+
+def train_until_killed(config: SftConfig, datums: list[Datum], folder: str) -> None:
+    """What a process of its own does, which is gone after the second of three steps."""
+
+    def kill(metrics: StepMetrics) -> None:
+        if metrics.step == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train_on_tinker(config, SftData(datums), run_id="run", folder=folder, on_step=kill)
+
+
+def test_a_killed_run_ends_with_the_same_bits(
+    whole: list[SavedCheckpoint],
+    small_base: str,
+    datums: list[Datum],
+    train: Train,
+    tmp_path: Path,
+):
+    arguments = config_on(small_base), datums, str(tmp_path)
+    process = get_context("spawn").Process(target=train_until_killed, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    steps: list[int] = []
+    assert digests(train(tmp_path, lambda m: steps.append(m.step))) == digests(whole)
+    assert steps == [1, 2, 3]
 
 
 def test_a_client_that_the_service_lost_is_made_anew_from_the_last_checkpoint(
