@@ -148,7 +148,7 @@ def test_a_faulty_conversation_is_told_with_its_line(data: bytes, message: str):
     ("text", "message"),
     [
         ("examples:\n- {prompt: a]\n", "e.yaml:2: not valid YAML"),
-        ("- a", "e.yaml: holds list"),
+        ("- a", "e.yaml: holds a list"),
         ("prompts: []", 'e.yaml: holds no list "examples"'),
         ("examples: []", "e.yaml: holds no rows"),
         ("examples:\n- {prompt: a, text: b}\n- {prompt: a}", 'e.yaml:3: "text" is missing'),
