@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import psutil
 import pytest
 import ray
@@ -97,6 +98,8 @@ def test_a_name_that_was_deleted_stands_for_its_new_content(
     rest.delete_checkpoint_from_tinker_path(path).result()
     train(client, 2, seed=0)
     assert client.save_weights_for_sampler("one").result().path == path
+    body = {"model": path, "prompt": PROMPT, "max_tokens": 1}
+    assert httpx2.post(f"{url}/v1/completions", json=body).json()["model"] == f"{path}@2"
     new = service.create_sampling_client(model_path=path).result()
     assert _told(new) != pytest.approx(before, abs=1e-4)
     assert _told(old) == pytest.approx(before, abs=1e-5)

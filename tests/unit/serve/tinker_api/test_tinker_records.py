@@ -1,10 +1,14 @@
 """What is kept: checkpoints that are listed, told of, downloaded and deleted; sessions."""
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,8 @@ from tinker_data import train
 from tinker_front import KEY, Opened
 
 from actors.lm.adapter import read_adapter
+from serve.tinker_api.entries import ENTRY
+from serve.tinker_api.kept import now
 from serve.tinker_api.paths import parse_path
 
 
@@ -74,7 +80,7 @@ def test_checkpoints_are_never_overwritten(client: tinker.TrainingClient) -> Non
 
 
 def test_a_checkpoint_that_expires_is_gone(
-    client: tinker.TrainingClient, rest: tinker.RestClient
+    client: tinker.TrainingClient, rest: tinker.RestClient, opened: Opened
 ) -> None:
     path = client.save_state("brief", ttl_seconds=3600).result().path
     [listed] = rest.list_checkpoints(client.model_id).result().checkpoints
@@ -82,6 +88,19 @@ def test_a_checkpoint_that_expires_is_gone(
     rest.set_checkpoint_ttl_from_tinker_path(path, None).result()
     [listed] = rest.list_checkpoints(client.model_id).result().checkpoints
     assert listed.expires_at is None
+    rest.set_checkpoint_ttl_from_tinker_path(path, 3600).result()
+    folder = Path(opened.front.store.folder(parse_path(path)))
+    entry = json.loads((folder / ENTRY).read_text())
+    hours_ago = now() - timedelta(hours=2)
+    (folder / ENTRY).write_text(json.dumps(entry | {"expires": hours_ago.isoformat()}))
+    assert rest.list_checkpoints(client.model_id).result().checkpoints == []
+    with pytest.raises(tinker.NotFoundError, match="no checkpoint"):
+        rest.get_weights_info_by_tinker_path(path).result()
+    asyncio.run(opened.front._expire())
+    while folder.exists():  # the trainer removes it; the test's own time limit bounds it
+        time.sleep(0.01)
+    with pytest.raises(tinker.RequestFailedError, match=r"ttl_seconds=1000000000000000 must lie"):
+        client.save_state("brief", ttl_seconds=10**15).result()
 
 
 def test_an_adapter_is_downloaded_as_a_peft_directory(

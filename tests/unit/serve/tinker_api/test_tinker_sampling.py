@@ -8,6 +8,7 @@ import httpx2
 import numpy as np
 import pytest
 import tinker
+from openai import NotFoundError, OpenAI
 from tinker import types
 from tinker_data import datum, logprobs, train
 from tinker_front import KEY, Opened
@@ -73,6 +74,32 @@ def test_samplers_keep_their_weights_and_training_its_own(
     assert told(late, PROMPT) != pytest.approx(before, abs=1e-3)
     again = service.create_sampling_client(model_path=path).result()
     assert told(again, PROMPT) == pytest.approx(before, abs=1e-5)
+
+
+def test_openais_clients_ask_for_a_checkpoint_by_its_path(
+    client: tinker.TrainingClient, opened: Opened, rest: tinker.RestClient
+) -> None:
+    train(client, 2, seed=0)
+    path = client.save_weights_for_sampler("named").result().path
+    openai = OpenAI(base_url=f"{opened.url}/v1", api_key=KEY, max_retries=0)
+
+    def ask(model: str, stream: bool = False) -> Any:
+        return openai.completions.create(
+            model=model, prompt=PROMPT, max_tokens=8, temperature=0, stream=stream
+        )
+
+    whole = ask(path)  # nobody has made a sampler of it
+    assert whole.model == f"{path}@1"
+    assert "".join(part.choices[0].text for part in ask(path, stream=True)) == whole.choices[0].text
+    sampler = client.save_weights_and_get_sampling_client().result()
+    tokens = say(sampler, temperature=0.0).sequences[0].tokens
+    assert whole.choices[0].text == sampler.get_tokenizer().decode(tokens)
+    with pytest.raises(NotFoundError, match="no checkpoint"):
+        ask(f"{path}-else")
+    rest.delete_checkpoint_from_tinker_path(path).result()
+    for stream in (False, True):
+        with pytest.raises(NotFoundError, match="no checkpoint"):
+            ask(path, stream=stream)
 
 
 def test_a_state_can_be_sampled_too(
