@@ -74,7 +74,7 @@ class Trainer:
         changes = not message.forward_only
         return self._on(run_id, lambda one: one.run_pass(message, self._limits), changes=changes)
 
-    def step(self, run_id: str, params: Mapping[str, Any]) -> float | None | Failed:
+    def step(self, run_id: str, params: Mapping[str, Any]) -> float | Failed | None:
         """One optimiser step; the gradients' norm before clipping."""
         return self._on(run_id, lambda one: one.step(params), changes=True)
 
