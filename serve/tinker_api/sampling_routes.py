@@ -30,6 +30,9 @@ def add_sampling(app: FastAPI, front: Front) -> None:
                 front.samplers.of_base(sampler)
             else:
                 raise invalid("either base_model or model_path must be given")
+        elif front.samplers.get(sampler).model_path != body.model_path:
+            number = body.sampling_session_seq_id
+            raise invalid(f"sampling_session_seq_id={number} is a sampler of other weights already")
         return as_json({"type": "create_sampling_session", "sampling_session_id": sampler})
 
     @app.post(f"{API}/asample")

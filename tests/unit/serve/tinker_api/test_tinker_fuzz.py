@@ -126,6 +126,15 @@ def test_every_request_is_refused_or_comes_to_something(
             turn.renew()
 
 
+def test_a_sampler_is_never_taken_for_one_of_other_weights(client: Any, names: Any) -> None:
+    weights = {"model_path": f"tinker://{'0' * 32}:train:0/weights/a"}
+    body = {"session_id": names["session_id"], "sampling_session_seq_id": 0}
+    assert client.post("create_sampling_session", json=body | weights).status_code == 400
+    again = body | {"base_model": names["base_model"]}
+    reply = client.post("create_sampling_session", json=again).json()
+    assert reply["sampling_session_id"] == names["sampler"]
+
+
 @given(st.binary(max_size=200))
 @settings(max_examples=40, suppress_health_check=list(HealthCheck))
 def test_bytes_that_are_no_pass(client: httpx2.Client, body: bytes) -> None:
