@@ -119,7 +119,7 @@ def _more(
     base = _base(base_model)
     names = [base.name, *(name for name in base.names if name != base.name)]
     with tinker_front(client, names, server, holdings.storage) as front:
-        by_path = ByPath(client, front.published)
+        by_path = ByPath(client, front.adapter_of)
         yield _More(by_path, partial(add_tinker, front=front), front.device)
 
 

@@ -92,7 +92,7 @@ def local_front(
             context_tokens=trainer.ready(),
             device="cpu",
         )
-        by_path = ByPath(client, front.published)
+        by_path = ByPath(client, front.adapter_of)
         app = build_app(by_path, keys or Keys(), 2**24, partial(add_tinker, front=front))
         with open_door(layer(app), "127.0.0.1", 0) as port:
             yield Opened(f"http://127.0.0.1:{port}", front)

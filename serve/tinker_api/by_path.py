@@ -4,7 +4,7 @@ A path is asked for as it stands now. `name@version`, as replies have it, is one
 own names and goes to it as it is.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -12,14 +12,14 @@ from actors.lm.engine import EngineStats
 from serve.calls import Answer, Call, Delta, Description, Loaded, Opened, Prompt
 from serve.openai.backend import Backend
 from serve.tinker_api.paths import SCHEME
-from serve.tinker_api.published import Published
 
 
 class ByPath:
     """A `Backend` over another one; a checkpoint that is asked for is loaded first."""
 
-    def __init__(self, server: Backend, published: Published) -> None:
-        self._server, self._published = server, published
+    def __init__(self, server: Backend, adapter_of: Callable[[str], Awaitable[str]]) -> None:
+        """`adapter_of` is the server's name of a checkpoint, loaded; 404 where there is none."""
+        self._server, self._adapter_of = server, adapter_of
 
     async def ask(self, call: Call) -> Answer:
         """404 for a path without a checkpoint."""
@@ -54,4 +54,4 @@ class ByPath:
     async def _by_adapter(self, call: Call) -> Call:
         if not call.model.startswith(SCHEME) or "@" in call.model:
             return call
-        return replace(call, model=await self._published.checkpoint(call.model))
+        return replace(call, model=await self._adapter_of(call.model))

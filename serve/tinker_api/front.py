@@ -88,11 +88,14 @@ class Front:
     def open_session(
         self, user_metadata: dict[str, Any] | None, display_name: str | None
     ) -> Session:
-        """A new session; from the first one on, what nobody needs is given back."""
-        if not self._tidying:
-            again = (_again(self._tidy, _TIDY_S), _again(self._expire, _EXPIRE_S))
-            self._tidying = [asyncio.create_task(each) for each in again]
+        """A new session."""
+        self._keep_tidy()
         return self.sessions.open(user_metadata, display_name)
+
+    async def adapter_of(self, model_path: str) -> str:
+        """A checkpoint's name on the server, for who has no session; 404 where there is none."""
+        self._keep_tidy()
+        return await self.published.checkpoint(model_path)
 
     def end_session(self, session_id: str) -> None:
         """Give back what a session holds, if it still holds it; its checkpoints stay."""
@@ -103,6 +106,12 @@ class Front:
         for run in session.runs:
             self.training.drop(run)
         self.samplers.forget_session(session.id)
+
+    def _keep_tidy(self) -> None:
+        """From now on what nobody needs is given back."""
+        if not self._tidying:
+            again = (_again(self._tidy, _TIDY_S), _again(self._expire, _EXPIRE_S))
+            self._tidying = [asyncio.create_task(each) for each in again]
 
     async def _tidy(self) -> None:
         self.futures.forget_told()

@@ -190,6 +190,22 @@ def test_a_session_that_ends_while_its_sampler_is_made_has_none(
     asyncio.run(main())
 
 
+def test_an_adapter_without_any_session_goes_too(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.tinker_api.front._TIDY_S", 0.01)
+    monkeypatch.setattr("serve.tinker_api.published.STAYS_S", -1.0)
+
+    async def main() -> None:
+        server = _Server()
+        adapter = await _front(server, store, tmp_path).adapter_of(_save(store, "a"))
+        while not server.unloaded:  # the test's own time limit bounds it
+            await asyncio.sleep(0.01)
+        assert server.unloaded == [adapter]
+
+    asyncio.run(main())
+
+
 def test_tidying_goes_on_after_a_fault(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
