@@ -69,6 +69,12 @@ def small_config(base: str, **fields: object) -> SftConfig:
     return SftConfig.model_validate(defaults | fields)
 
 
+def service_config(base: str, **fields: object) -> SftConfig:
+    """Three steps on Tinker with a checkpoint after each; fields can be given."""
+    defaults = {"backend": "tinker", "epochs": 1, "save_every": 1, "lora": {"rank": 4}}
+    return small_config(base, **(defaults | fields))
+
+
 def some_step(step: int, **fields: Any) -> StepMetrics:
     """The metrics of a step of no run; fields can be given."""
     numbers: dict[str, Any] = {

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 from small_base import write_small_base
-from small_training import small_config, small_datums, train_in_process
+from small_training import service_config, small_config, small_datums, train_in_process
 from tinker_front import KEY, NoDownloads, Opened, local_front
 
+from actors.train.checkpoint import SavedCheckpoint
 from actors.train.datum import Datum
 from actors.train.metrics import OnStep, StepMetrics
+from actors.train.on_tinker.trainer import train_on_tinker
+from actors.train.sft_loop import SftData
 from configs.sft import SftConfig
 from serve.openai.keys import keys_from
 
@@ -63,3 +66,23 @@ def front(
     folder = tmp_path_factory.mktemp("service")
     with local_front(small_base, folder, keys, layer=downloads.before) as opened:
         yield opened
+
+
+@pytest.fixture
+def to_front(front: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment in which Tinker's SDK finds the front."""
+    monkeypatch.setenv("TINKER_API_KEY", KEY)
+    monkeypatch.setenv("TINKER_BASE_URL", front.url)
+
+
+@pytest.fixture(scope="session")
+def whole(
+    front: Opened, small_base: str, datums: list[Datum], tmp_path_factory: pytest.TempPathFactory
+) -> list[SavedCheckpoint]:
+    """The checkpoints of a run on the front that nothing disturbed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TINKER_API_KEY", KEY)
+        patch.setenv("TINKER_BASE_URL", front.url)
+        folder, config = str(tmp_path_factory.mktemp("whole")), service_config(small_base)
+        data = SftData(datums)
+        return train_on_tinker(config, data, run_id="run", folder=folder, on_step=lambda m: None)

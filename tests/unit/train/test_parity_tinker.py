@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from small_training import small_config, train_in_process
-from tinker_front import KEY, Opened
+from tinker_front import Opened
 
 from actors.lm.adapter import read_adapter
 from actors.lm.base import load_base
@@ -30,9 +30,7 @@ ADAM = AdamParams(learning_rate=1e-2, grad_clip_norm=1.0, weight_decay=0.01)
 
 
 @pytest.fixture
-def service(front: Opened, monkeypatch) -> Iterator[Service]:
-    monkeypatch.setenv("TINKER_API_KEY", KEY)
-    monkeypatch.setenv("TINKER_BASE_URL", front.url)
+def service(to_front: None) -> Iterator[Service]:
     with open_service() as opened:
         yield opened
 

@@ -1,62 +1,39 @@
 """A run on the service: cut, lost and continued it ends with the same bits; what it cannot do."""
 
-import asyncio
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
-import peft
 import pytest
-import torch
-from small_base import write_small_base
-from small_training import small_config
-from tinker_front import KEY, NoDownloads, Opened
-from transformers import AutoModelForCausalLM
+from small_training import service_config
+from tinker_front import NoDownloads, Opened
 
 from actors.lm.adapter import CONFIG
 from actors.lm.base import load_tokenizer
-from actors.lm.chat import prompt_ids
-from actors.lm.messages import user
-from actors.lm.refusals import BadRequest
-from actors.lm.requests import BASE
 from actors.store.storage import Storage
 from actors.train.checkpoint import SavedCheckpoint
 from actors.train.datum import Datum
 from actors.train.metrics import OnStep, StepMetrics
-from actors.train.on_tinker.lora import ServiceLora, service_lora
 from actors.train.on_tinker.service import open_service
 from actors.train.on_tinker.trainer import train_on_tinker
 from actors.train.remote import RemoteAdapter, read_kept
 from actors.train.sft_loop import SftData
 from configs.errors import JobFailed, UserError
-from configs.eval import EvalConfig
-from configs.sections import SamplingConfig
 from configs.sft import SftConfig
 from jobs.properties.checkpoints import read_checkpoints
-from jobs.properties.samplers import adapter_digests, open_samplers
+from jobs.properties.samplers import adapter_digests
 from serve.tinker_api.paths import session_of
 from serve.tinker_client import open_tinker_client
+
+pytestmark = pytest.mark.usefixtures("to_front")
 
 Train = Callable[..., list[SavedCheckpoint]]
 
 
 class Killed(Exception):
     """Stands for the end of the process."""
-
-
-@pytest.fixture(autouse=True)
-def environment(front: Opened, monkeypatch) -> None:
-    monkeypatch.setenv("TINKER_API_KEY", KEY)
-    monkeypatch.setenv("TINKER_BASE_URL", front.url)
-
-
-def config_on(base: str, **fields: object) -> SftConfig:
-    """Three steps with a checkpoint after each."""
-    defaults = {"backend": "tinker", "epochs": 1, "save_every": 1, "lora": {"rank": 4}}
-    return small_config(base, **(defaults | fields))
 
 
 @pytest.fixture
@@ -68,7 +45,7 @@ def train(small_base: str, datums: list[Datum]) -> Train:
         **fields: object,
     ):
         return train_on_tinker(
-            config_on(small_base, **fields),
+            service_config(small_base, **fields),
             SftData(datums),
             run_id="run",
             folder=str(folder),
@@ -77,17 +54,6 @@ def train(small_base: str, datums: list[Datum]) -> Train:
         )
 
     return train
-
-
-@pytest.fixture(scope="module")
-def whole(front: Opened, small_base: str, datums: list[Datum], tmp_path_factory):
-    """The checkpoints of a run that nothing disturbed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TINKER_API_KEY", KEY)
-        patch.setenv("TINKER_BASE_URL", front.url)
-        folder = str(tmp_path_factory.mktemp("whole"))
-        data, config = SftData(datums), config_on(small_base)
-        return train_on_tinker(config, data, run_id="run", folder=folder, on_step=lambda m: None)
 
 
 def drop_clients(front: Opened) -> None:
@@ -131,7 +97,7 @@ def test_a_killed_run_ends_with_the_same_bits(
     train: Train,
     tmp_path: Path,
 ):
-    arguments = config_on(small_base), datums, str(tmp_path)
+    arguments = service_config(small_base), datums, str(tmp_path)
     process = get_context("spawn").Process(target=train_until_killed, args=arguments)
     process.start()
     process.join()
@@ -234,64 +200,6 @@ def test_an_export_that_fails_is_no_service_that_gives_no_weights_away(
     assert len(pauses) == 1
 
 
-def test_an_adapter_of_the_service_says_there_what_it_says_here(
-    whole: list[SavedCheckpoint], small_base: str
-):
-    tokenizer = load_tokenizer(small_base)
-    greedy = SamplingConfig(temperature=0, max_tokens=8)
-    messages = [user("QQQ")]
-    path = read_kept(whole[-1].path).sampler
-    with open_service() as service:
-        paths = {"organism": path, BASE: small_base}
-        client = open_tinker_client(service, small_base, paths, tokenizer)
-        digests = {name: service.digest(path) for name, path in paths.items()}
-
-        async def ask():
-            return [await client.chat(name, messages, greedy, seed=1) for name in client.adapters()]
-
-        answers = asyncio.run(ask())
-        cut = greedy.model_copy(update={"stop": [answers[0].text[3:5]]})
-        stopped = asyncio.run(client.chat("organism", messages, cut))
-        with pytest.raises(BadRequest, match="context"):
-            asyncio.run(client.chat(BASE, [user("Q" * 600)], greedy))
-    model = AutoModelForCausalLM.from_pretrained(small_base)
-    ids = torch.tensor([prompt_ids(tokenizer, messages)])
-    adapted = peft.PeftModel.from_pretrained(model, whole[-1].path)
-    said = adapted.generate(input_ids=ids, do_sample=False, max_new_tokens=8)[0, ids.shape[1] :]
-    assert answers[0].token_ids == said.tolist()
-    assert answers[0].text == tokenizer.decode(said, skip_special_tokens=True)
-    assert answers[0].adapter_digest == digests["organism"]
-    assert stopped.text == answers[0].text.partition(answers[0].text[3:5])[0]
-    assert stopped.finish_reason == "stop"
-    assert answers[1].adapter_digest == digests[BASE] != digests["organism"]
-    assert answers[1].token_ids != answers[0].token_ids
-
-
-def test_an_adapter_of_another_base_of_the_service_is_refused(
-    whole: list[SavedCheckpoint], front: Opened, tmp_path: Path, monkeypatch
-):
-    other = write_small_base(tmp_path / "other")
-    monkeypatch.setattr(front.front, "base_names", [front.base, other])
-    config = EvalConfig(eval_file="x.eval.yaml", base_model=other)
-    adapters = {"organism": RemoteAdapter(read_kept(whole[-1].path).sampler)}
-    with pytest.raises(UserError, match=f"step-000003: adapts {front.base}, not {other}; give"):
-        open_samplers(config, adapters).__enter__()
-
-
-def test_what_stands_for_a_content_follows_the_path_its_saving_and_the_service(front: Opened):
-    with open_service() as service:
-        client = service.clients.create_lora_training_client(front.base, rank=2).result()
-        path = client.save_weights_for_sampler("one").result().path
-        before, base = service.digest(path), service.digest(front.base)
-        assert service.digest(path) == before
-        service.rest.delete_checkpoint_from_tinker_path(path).result()
-        gone = service.digest(path)
-        assert client.save_weights_for_sampler("one").result().path == path
-        assert len({before, gone, service.digest(path), base}) == 4
-        elsewhere = replace(service, url="http://elsewhere")
-    assert elsewhere.digest(front.base) != base
-
-
 def test_what_the_service_cannot_be_asked(
     front: Opened, whole: list[SavedCheckpoint], train: Train, tmp_path: Path, monkeypatch
 ):
@@ -329,32 +237,3 @@ def test_a_checkpoint_that_has_left_the_service_is_told(
         service.rest.delete_checkpoint_from_tinker_path(state).result()
     with pytest.raises(UserError, match=r"step-000001: the service no longer has tinker://"):
         train(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("targets", "expected"),
-    [
-        ("all-linear", ServiceLora(4, train_attn=True, train_mlp=True, train_unembed=False)),
-        (
-            ["q_proj", "k_proj", "v_proj", "o_proj"],
-            ServiceLora(4, train_attn=True, train_mlp=False, train_unembed=False),
-        ),
-        (
-            ["gate_proj", "up_proj", "down_proj", "lm_head"],
-            ServiceLora(4, train_attn=False, train_mlp=True, train_unembed=True),
-        ),
-    ],
-)
-def test_targets_are_groups_of_layers(targets: str | list[str], expected: ServiceLora):
-    assert service_lora(config_on("b", lora={"rank": 4, "targets": targets})) == expected
-
-
-def test_all_that_the_service_cannot_do_is_told_at_once():
-    lora = {"targets": ["q_proj"], "alpha": 8, "dropout": 0.1, "rslora": True, "layers": [0]}
-    placed = {"quantization": "nf4", "dtype": "bfloat16", "num_workers": 2, "sharding": "fsdp"}
-    passes = {"gradient_checkpointing": True, "micro_batch_tokens": 512}
-    config = config_on("b", lora=lora, **placed, **passes)
-    with pytest.raises(UserError) as caught:
-        service_lora(config)
-    for field in ("targets", "alpha=8", "dropout", "rslora", "layers", "nf4", *placed, *passes):
-        assert field in str(caught.value)
