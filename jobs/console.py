@@ -50,13 +50,15 @@ def table(
 class Progress:
     """Counts things done: a bar on a terminal, a line every few seconds elsewhere."""
 
-    def __init__(self, name: str, total: int) -> None:
-        self._name, self._total, self._done, self._note = name, total, 0, ""
+    def __init__(self, name: str, total: int, done: int = 0) -> None:
+        self._name, self._total, self._done, self._note = name, total, done, ""
         self._started = self._printed = time.monotonic()
-        self._shown: tuple[int, str] | None = None  # what the last line said
+        self._shown = (done, "")  # what the last line said
         self._bar = None
         if sys.stderr.isatty():
-            self._bar = tqdm(total=total, desc=name, ncols=WIDTH, bar_format=_BAR, file=sys.stderr)
+            self._bar = tqdm(
+                total=total, initial=done, desc=name, ncols=WIDTH, bar_format=_BAR, file=sys.stderr
+            )
         self._over = threading.Event()
         self._signs = threading.Thread(target=self._give_signs, daemon=True)
         self._signs.start()
@@ -86,7 +88,7 @@ class Progress:
         now = (self._done, self._note)
         if self._bar is not None:
             self._bar.close()
-        elif now not in (self._shown, (0, "")):
+        elif now != self._shown:
             self._print()
 
     def _give_signs(self) -> None:
@@ -125,9 +127,9 @@ class Pace:
 
 
 @contextmanager
-def progress(name: str, total: int) -> Iterator[Progress]:
-    """A Progress for the length of a block."""
-    shown = Progress(name, total)
+def progress(name: str, total: int, done: int = 0) -> Iterator[Progress]:
+    """A Progress for the length of a block; `done` were done before it."""
+    shown = Progress(name, total, done)
     try:
         yield shown
     finally:

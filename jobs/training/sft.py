@@ -51,8 +51,8 @@ def train(config: SftConfig) -> list[str]:
         if finished(config, len(data.train), history):
             complete_metrics(run, config, history)
         else:
-            sft_view.say_plan(run.run_id, config, data)
-            _train(config, data, run)
+            sft_view.say_plan(run.run_id, config, data, done=len(history))
+            _train(config, data, run, done=len(history))
         saved = saved_checkpoints(run.storage.path(run.folder))
         sft_view.report(config, run, saved)
         return [checkpoint.path for checkpoint in saved]
@@ -75,18 +75,19 @@ def data_label(sources: Sequence[DataSource]) -> str:
     return "-".join(re.sub(r"^generate-(.+)-[0-9a-f]{8}$", r"\1", stem) for stem in stems)
 
 
-def _train(config: SftConfig, data: TrainingData, run: Run) -> None:
+def _train(config: SftConfig, data: TrainingData, run: Run, done: int) -> None:
     total_steps = sft_schedule(config, len(data.train)).total_steps
     pace = console.Pace()
     with (
         _ready(config),
         kept_metrics(run, config) as keep,
-        console.progress("sft", total_steps) as shown,
+        console.progress("sft", total_steps, done) as shown,
     ):
 
         def on_step(step: StepMetrics) -> None:
             per_s = pace.per_s(step.step, time.monotonic()) if keep(step) else 0.0
-            shown.advance(note=sft_view.step_note(step, total_steps, per_s))
+            if step.step > done:  # those before are told again
+                shown.advance(note=sft_view.step_note(step, total_steps, per_s))
 
         _on_backend(config, data, run, on_step)
 

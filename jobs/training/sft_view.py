@@ -13,14 +13,15 @@ from configs.sft import LOW_LEARNING_RATE, SftConfig
 from jobs import console
 
 
-def say_plan(run_id: str, config: SftConfig, data: TrainingData) -> None:
-    """What is about to be trained on, and what looks wrong with it."""
+def say_plan(run_id: str, config: SftConfig, data: TrainingData, done: int) -> None:
+    """What is about to be trained on, from where, and what looks wrong with it."""
     for line in data.report.lines():
         console.say(line)
     schedule = sft_schedule(config, len(data.train))
     console.say(
         f"{run_id}: {_counted(schedule.total_steps, 'step')}, "
-        f"{_counted(len(schedule.save_points()), 'checkpoint')}."
+        f"{_counted(len(schedule.save_points()), 'checkpoint')}"
+        f"{f'; goes on after step {done}' if done else ''}."
     )
     if config.learning_rate < LOW_LEARNING_RATE:
         console.say(

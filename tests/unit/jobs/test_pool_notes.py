@@ -140,10 +140,17 @@ def test_progress_ends_with_one_line_that_has_the_last_note(capsys):
     assert capsys.readouterr().out == "calls: 2/2 in 0 s · 2/s\n"
 
 
-def test_progress_without_anything_done_says_nothing(capsys):
-    with console.progress("calls", 2):
+@pytest.mark.parametrize("done", [0, 1])
+def test_progress_with_nothing_new_says_nothing(capsys, done: int):
+    with console.progress("calls", 2, done):
         pass
     assert capsys.readouterr().out == ""
+
+
+def test_progress_counts_on_from_what_was_done_before(capsys):
+    with console.progress("calls", 5, 3) as shown:
+        shown.advance()
+    assert capsys.readouterr().out.startswith("calls: 4/5 in ")
 
 
 def test_progress_without_news_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch):

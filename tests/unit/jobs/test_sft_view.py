@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_training import some_step
 
@@ -13,10 +14,13 @@ from actors.train.checkpoint import (
     checkpoint_path,
     write_cursor,
 )
+from actors.train.data.load import TrainingData
+from actors.train.data.report import DataReport
+from actors.train.datum import Datum
 from actors.train.metrics import StepMetrics
 from configs.sft import DataSource, SftConfig
 from jobs.training.sft import data_label
-from jobs.training.sft_view import report, step_note
+from jobs.training.sft_view import report, say_plan, step_note
 
 
 @pytest.mark.parametrize(
@@ -31,6 +35,17 @@ def test_the_time_left_follows_the_pace_where_it_is_known(steps_per_s: float, le
 def test_a_validation_stands_beside_the_loss_and_the_last_step_has_no_time_left():
     note = step_note(some_step(12, loss=1.5, validation_loss=2.25), 12, steps_per_s=3.0)
     assert note == "loss 1.500, validation 2.250, 100 tokens/s"
+
+
+@pytest.mark.parametrize(("done", "said"), [(0, "."), (2, "; goes on after step 2.")])
+def test_the_plan_says_where_a_run_that_was_begun_goes_on(
+    capsys: pytest.CaptureFixture[str], done: int, said: str
+):
+    report = DataReport((), None, 4, 0, 4, 4, ())
+    datum = Datum(np.array([1]), np.array([2]))
+    data = TrainingData([datum] * 4, [], [], report, "id")
+    say_plan("r", SftConfig(data_file="d", batch_size=1, epochs=1), data, done)
+    assert capsys.readouterr().out.splitlines()[-1] == f"r: 4 steps, 1 checkpoint{said}"
 
 
 def reported(folder: Path, losses: list[float | None], **fields: object) -> None:
