@@ -1,9 +1,12 @@
 """The one door: `python -m jobs NAME key=value ...`.
 
 Exit codes: 0 done; 1 the job could not finish (what it finished is stored); 2 bad input;
-3 a budget is used up (what was answered is stored); 130 stopped by the user.
+3 a budget is used up (what was answered is stored); 130 stopped by the user; 141 nobody reads what
+it prints any more.
 """
 
+import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -37,6 +40,12 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from what is stored.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
+        print(f"{name}: nobody reads what it prints any more.", file=sys.stderr)
+        return 141
 
 
 def _run(job: Job, arguments: Sequence[str]) -> int:
@@ -51,6 +60,13 @@ def _run(job: Job, arguments: Sequence[str]) -> int:
         return 0
     console.say(f"hothouse {job.name}")
     return job.function()(config)
+
+
+def _unread() -> bool:
+    """Whether standard output is a pipe whose reader is gone."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

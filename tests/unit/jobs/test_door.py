@@ -27,6 +27,16 @@ def test_help_lists_every_field_within_the_width():
     assert max(map(len, result.stdout.splitlines())) <= 100
 
 
+def test_a_reader_that_has_enough_is_no_stack_trace():
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "jobs", "eval", "--help"]
+    result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(write)
+    told = "eval: nobody reads what it prints any more.\n"
+    assert (result.returncode, result.stderr) == (141, told)
+
+
 def test_dry_run_prints_a_config_that_a_config_file_can_be(tmp_path):
     result = door("generate", "property=honest", "num_prompts=2", "--dry-run", cwd=tmp_path)
     assert result.returncode == 0
