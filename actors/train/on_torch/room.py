@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from actors.lm.base import load_skeleton
 from actors.train.on_torch.lora import resolve_targets
+from actors.train.on_torch.sharding import layers_of
 from configs.errors import UserError
 from configs.sft import SftConfig
 
@@ -100,16 +101,19 @@ def bytes_needed(config: SftConfig, skeleton: PreTrainedModel, world_size: int) 
     linear = {n: m for n, m in skeleton.named_modules() if isinstance(m, torch.nn.Linear)}
     quantized = sum(m.weight.numel() for m in linear.values() if m is not head)
     quantized *= config.quantization == "nf4"
-    total = _parameters(skeleton)
-    base = quantized * _NF4_BYTES + (total - quantized) * _BYTES[config.dtype]
+    elsewhere = 0.0  # on other ranks
+    if config.sharding == "fsdp":
+        elsewhere = _parameters(layers_of(skeleton)) * (1 - 1 / world_size)
+    full = _parameters(skeleton) - quantized - elsewhere
+    base = quantized * _NF4_BYTES + full * _BYTES[config.dtype]
     targets = resolve_targets(skeleton, config.lora.targets)
     adapted = [m for n, m in linear.items() if _is_adapted(n, targets, config.lora.layers)]
     trained = config.lora.rank * sum(m.in_features + m.out_features for m in adapted)
-    return base / (world_size if config.sharding == "fsdp" else 1) + trained * _ADAPTER_BYTES
+    return base + trained * _ADAPTER_BYTES
 
 
-def _parameters(skeleton: PreTrainedModel) -> int:
-    return sum(p.numel() for p in skeleton.parameters())
+def _parameters(model: torch.nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
 
 
 def _is_adapted(name: str, targets: list[str], layers: list[int] | None) -> bool:

@@ -23,13 +23,7 @@ def shard_layers(model: PreTrainedModel, device: torch.device) -> None:
     The model lies in host memory: a GPU never holds more than one whole layer. Raises UserError
     for a model whose layers are not found.
     """
-    decoder = model.get_decoder()
-    layers = getattr(decoder, "layers", None)
-    if not isinstance(layers, nn.ModuleList):
-        raise UserError(
-            f"sharding=fsdp: the layers of {type(model).__name__} are not known; "
-            "give sharding=replicated."
-        )
+    decoder, layers = model.get_decoder(), layers_of(model)
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     for layer in layers:
         learnt = {p for p in layer.parameters() if p.requires_grad}
@@ -39,3 +33,14 @@ def shard_layers(model: PreTrainedModel, device: torch.device) -> None:
     # The decoder owns no part itself; as the root it lets layers be gathered ahead.
     fully_shard(decoder, mesh=mesh, ignored_params=rest | of_layers)
     cast(nn.Module, model).to(device)
+
+
+def layers_of(model: PreTrainedModel) -> nn.ModuleList:
+    """What is sharded; UserError where it is not found."""
+    layers = getattr(model.get_decoder(), "layers", None)
+    if not isinstance(layers, nn.ModuleList):
+        raise UserError(
+            f"sharding=fsdp: the layers of {type(model).__name__} are not known; "
+            "give sharding=replicated."
+        )
+    return layers
