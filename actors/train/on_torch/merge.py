@@ -12,14 +12,14 @@ from transformers import PreTrainedModel
 
 from actors.lm.adapter import CONFIG, TENSORS, Adapter
 from actors.lm.base import LoadedBase
-from configs.errors import UserError
+from configs.errors import JobFailed, UserError
 
 
 def merged(base: LoadedBase, path: str, adapter: Adapter, dtype: torch.dtype) -> PreTrainedModel:
     """The base (changed in place) with the adapter at `path` added to its weights, as `dtype`.
 
     Sums are taken in the type that the base is loaded in: float32 rounds once, at the end.
-    UserError when the adapter does not fit, or a sum is not finite.
+    UserError when the adapter does not fit, or a sum is not finite; JobFailed on a full disk.
     """
     if base.model.config.tie_word_embeddings and any("lm_head" in n for n in adapter.tensors):
         raise UserError(
@@ -47,7 +47,14 @@ def _fetch(path: str, folder: Path) -> None:
     """Both files to a place where peft can read them: `path` may be a URL."""
     fs, root = fsspec.core.url_to_fs(path)
     for name in (CONFIG, TENSORS):
-        (folder / name).write_bytes(fs.cat_file(f"{root}/{name}"))
+        content = fs.cat_file(f"{root}/{name}")
+        try:
+            (folder / name).write_bytes(content)
+        except OSError as error:
+            raise JobFailed(
+                f"{folder} cannot be written: {error.strerror}. Make room there, or set TMPDIR to "
+                "a folder that has some."
+            ) from None
 
 
 def _check_arrived(path: str, base: LoadedBase, adapted: torch.nn.Module, adapter: Adapter) -> None:
