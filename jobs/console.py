@@ -110,9 +110,9 @@ class Progress:
 
 
 class Pace:
-    """How many things are done a second, over the last ten seconds."""
+    """How many things are done a second, over the last ten seconds; 0 until a second has passed."""
 
-    _SPAN_S = 10.0
+    _SPAN_S, _LEAST_S = 10.0, 1.0
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()  # when, and how many were done by then
@@ -123,7 +123,7 @@ class Pace:
         while len(self._seen) > 2 and self._seen[1][0] <= now_s - self._SPAN_S:
             self._seen.popleft()
         began_s, before = self._seen[0]
-        return (done - before) / (now_s - began_s) if now_s > began_s else 0.0
+        return (done - before) / (now_s - began_s) if now_s - began_s >= self._LEAST_S else 0.0
 
 
 @contextmanager

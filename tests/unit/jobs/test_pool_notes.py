@@ -107,6 +107,11 @@ def test_the_pace_is_that_of_the_last_ten_seconds():
     assert pace.per_s(20, 40.0) == 0.0
 
 
+def test_the_pace_of_what_comes_in_one_message_is_not_known():
+    pace = console.Pace()
+    assert [pace.per_s(done, 0.001 * done) for done in range(4)] == [0.0] * 4
+
+
 def test_the_account_is_that_of_the_books(tmp_path):
     rows = Records(Storage(str(tmp_path)), "calls")
     for key in "ab":

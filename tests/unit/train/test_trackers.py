@@ -66,7 +66,6 @@ def test_wandb_gets_the_steps_offline(tmp_path: Path, monkeypatch: pytest.Monkey
     track(tmp_path, "wandb", range(1, 3))
     (written,) = tmp_path.glob("runs/r/wandb/offline-run-*/run-r.wandb")
     assert b"tokens_per_s" in written.read_bytes()
-    assert written.read_bytes().endswith(b"\x92\x01\x00")  # exit code 0
 
 
 @pytest.mark.parametrize("error", [None, UserError("no"), KeyboardInterrupt()])
