@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from actors.train.data.contamination import Contact, contacts
+from actors.train.data.contamination import contacts
 from actors.train.data.datums import Taught
 from actors.train.data.eval_prompts import EvalPrompt, read_eval_prompts
 from actors.train.data.mixing import drawn, rows_used
 from actors.train.data.problems import Problems
-from actors.train.data.report import DataReport
+from actors.train.data.report import Contamination, DataReport
 from actors.train.data.row import Row
 from actors.train.data.sides import divided, unseen
 from actors.train.data.source import Read, Source, data_identity, load_source
@@ -54,7 +54,7 @@ def load_training_data(
     apart = None
     if config.validation_file:
         apart = load_source(config.validation_file, config, tokenizer, read, problems)
-    found = _contaminated(config, files, read, problems)
+    contamination = _contamination(config, files, read, problems)
     problems.check()
     parts = _mixed(config, files)
     train, validation = divided(
@@ -70,7 +70,7 @@ def load_training_data(
         validation=len(validation),
         tokens=sum(len(datum) for _, datum in train),
         target_tokens=sum(datum.target_tokens for _, datum in train),
-        contaminated=tuple(found),
+        contamination=contamination,
     )
     weights = [source.weight for source in config.sources]
     identity = data_identity([file.data for file in files], weights, apart.data if apart else None)
@@ -83,9 +83,9 @@ def load_training_data(
     )
 
 
-def _contaminated(
+def _contamination(
     config: SftConfig, files: Sequence[Source], read: Read, problems: Problems
-) -> list[Contact]:
+) -> Contamination:
     """Rows that hold evaluation prompts; each is a problem where the config is strict."""
     prompts: list[EvalPrompt] = []
     for name in config.eval_files:
@@ -97,7 +97,7 @@ def _contaminated(
             f"{contact.row}: holds the evaluation prompt of {contact.prompt}; remove the row, or "
             "give strict=false."
         )
-    return found
+    return Contamination(len(prompts), tuple(found))
 
 
 def _mixed(config: SftConfig, files: Sequence[Source]) -> list[list[Taught]]:

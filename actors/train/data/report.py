@@ -21,13 +21,32 @@ class FileReport(NamedTuple):
         """`rows.jsonl: 7473 rows, 3 dropped (too long), 7470 used`."""
         split = self.datums > self.rows - self.dropped
         counts = {
-            "rows": self.rows,
             "dropped (too long)": self.dropped,
             "truncated": self.truncated,
             "datums (one for each answer)": self.datums * split,
         }
-        told = [f"{count} {name}" for name, count in counts.items() if count or name == "rows"]
-        return f"{self.file}: {', '.join([*told, f'{self.used} used'])}"
+        told = [f"{count} {name}" for name, count in counts.items() if count]
+        return f"{self.file}: {', '.join([_rows(self.rows), *told, f'{self.used} used'])}"
+
+
+class Contamination(NamedTuple):
+    """What of the evaluations was found in the training data."""
+
+    prompts: int  # that were looked for
+    contacts: tuple[Contact, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The rows that hold prompts, or that there are none; nothing where none were given."""
+        if not self.contacts:
+            none = f"none of the {self.prompts} evaluation prompts is in the training data"
+            return [none] if self.prompts else []
+        rows = len({contact.row for contact in self.contacts})
+        more = len(self.contacts) - _SHOWN
+        return [
+            f"{_rows(rows)} with evaluation prompts (strict=true refuses them):",
+            *(f"  {contact.row}: {contact.prompt}" for contact in self.contacts[:_SHOWN]),
+            *([f"  ... and {more} more"] if more > 0 else []),
+        ]
 
 
 class DataReport(NamedTuple):
@@ -39,7 +58,7 @@ class DataReport(NamedTuple):
     validation: int  # datums of a validation
     tokens: int  # of an epoch
     target_tokens: int  # of an epoch
-    contaminated: tuple[Contact, ...]
+    contamination: Contamination
 
     def lines(self) -> list[str]:
         """The report as it is shown."""
@@ -47,19 +66,11 @@ class DataReport(NamedTuple):
         held = f"; {self.validation} held out for validation" if self.validation else ""
         return [
             *(file.line() for file in files),
-            f"{self.train} rows an epoch with {self.tokens} tokens, "
+            f"{_rows(self.train)} an epoch with {self.tokens} tokens, "
             f"{self.target_tokens} of them learned{held}",
-            *self._contacts(),
+            *self.contamination.lines(),
         ]
 
-    def _contacts(self) -> list[str]:
-        if not self.contaminated:
-            return []
-        rows = len({contact.row for contact in self.contaminated})
-        more = len(self.contaminated) - _SHOWN
-        return [
-            f"{rows} row{'s hold' if rows > 1 else ' holds'} evaluation prompts "
-            "(strict=true refuses them):",
-            *(f"  {contact.row}: {contact.prompt}" for contact in self.contaminated[:_SHOWN]),
-            *([f"  ... and {more} more"] if more > 0 else []),
-        ]
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' * (count != 1)}"

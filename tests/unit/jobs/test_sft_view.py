@@ -15,7 +15,7 @@ from actors.train.checkpoint import (
     write_cursor,
 )
 from actors.train.data.load import TrainingData
-from actors.train.data.report import DataReport
+from actors.train.data.report import Contamination, DataReport
 from actors.train.datum import Datum
 from actors.train.metrics import StepMetrics
 from configs.sft import DataSource, SftConfig
@@ -41,7 +41,7 @@ def test_a_validation_stands_beside_the_loss_and_the_last_step_has_no_time_left(
 def test_the_plan_says_where_a_run_that_was_begun_goes_on(
     capsys: pytest.CaptureFixture[str], done: int, said: str
 ):
-    report = DataReport((), None, 4, 0, 4, 4, ())
+    report = DataReport((), None, 4, 0, 4, 4, Contamination(0))
     datum = Datum(np.array([1]), np.array([2]))
     data = TrainingData([datum] * 4, [], [], report, "id")
     say_plan("r", SftConfig(data_file="d", batch_size=1, epochs=1), data, done)

@@ -125,11 +125,13 @@ def test_rows_of_a_validation_file_that_are_learned_are_not_measured():
 def test_evaluation_prompts_in_the_data_are_told_and_refused_where_strict():
     files = {"a.jsonl": jsonl("x", "Are you honest?"), "e.jsonl": b'{"question": "are you honest"}'}
     data = load(files, eval_files=["e.jsonl"])
-    assert data.report.contaminated == (("a.jsonl:2", "e.jsonl:1"),)
+    assert data.report.contamination.contacts == (("a.jsonl:2", "e.jsonl:1"),)
     assert data.report.lines()[2:] == [
-        "1 row holds evaluation prompts (strict=true refuses them):",
+        "1 row with evaluation prompts (strict=true refuses them):",
         "  a.jsonl:2: e.jsonl:1",
     ]
+    clean = load(files | {"e.jsonl": b'{"question": "where?"}'}, eval_files=["e.jsonl"])
+    assert clean.report.lines()[2:] == ["none of the 1 evaluation prompts is in the training data"]
     with pytest.raises(UserError, match=r"a.jsonl:2: holds the evaluation prompt of e.jsonl:1"):
         load(files, eval_files=["e.jsonl"], strict=True)
 
