@@ -32,7 +32,7 @@ def ended_in_many_ways(assignment: Assignment) -> None:
     rank = ray.train.get_context().get_world_rank()
 
     def meet(when: str, step: int) -> None:
-        mark = Path(assignment.folder) / f"fault-{when}-{step}"
+        mark = Path(assignment.folder) / f"fault-{when}-{step}-{rank}"
         if (fault := FAULTS.get(Place(when, step, rank))) and not mark.exists():
             mark.touch()
             fault()
@@ -77,9 +77,14 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _hang() -> None:
+    threading.Event().wait()
+
+
 FAULTS: dict[Place, Callable[[], object]] = {
     Place("saved", 2, rank=0): _die,
-    Place("saved", 3, rank=0): lambda: threading.Event().wait(),  # for ever
+    Place("saved", 3, rank=0): _hang,  # both: whichever ends itself first stood here
+    Place("saved", 3, rank=1): _hang,
     Place("computed", 5, rank=1): _die,  # no save point; the other is left in an all-reduce
     Place("half written", 6, rank=0): _die,
 }
