@@ -27,7 +27,7 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 $(VLLM_READY): tests/vllm_engine/requirements.txt constraints.txt
 	$(PYTHON) -m venv .venv/vllm

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -17,6 +18,14 @@ settings.register_profile("hothouse", deadline=None)
 settings.load_profile("hothouse")
 
 DATA = Path(os.environ.get("HOTHOUSE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """How `make test` spreads the suite over two processes."""
+    from spreading import OneRayEach
+
+    return OneRayEach(config, log)
 
 
 @pytest.fixture
