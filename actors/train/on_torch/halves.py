@@ -78,6 +78,8 @@ class Halves:
         try:
             with self.taking(inputs):
                 together = self.decode(inputs).last_hidden_state[0]
+        except torch.OutOfMemoryError:  # says nothing of what the model can do
+            raise
         except (TypeError, KeyError, AttributeError, RuntimeError):
             return False  # an option that this attention does not know, a GPU without the kernel
         alone = [self.decode({"input_ids": part[None]}) for part in ids.split(lengths)]

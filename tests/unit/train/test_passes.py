@@ -203,6 +203,17 @@ def test_checkpointed_layers_learn_the_same(make: Callable[[], PreTrainedModel])
     assert_same(told, expected)
 
 
+def test_a_full_gpu_is_no_reason_to_pad():
+    model = small_llama()
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("no memory")
+
+    model.get_decoder().register_forward_pre_hook(full)
+    with pytest.raises(torch.OutOfMemoryError):
+        Halves(model)
+
+
 @pytest.mark.parametrize("reach", [0, 10, 128])
 def test_what_drops_out_does_not_depend_on_how_a_batch_is_split(
     reach: int, monkeypatch: pytest.MonkeyPatch
