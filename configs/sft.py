@@ -1,11 +1,11 @@
 """What `sft` may be told."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
-from configs.base import Config, RunConfig, execution_option, option
-from configs.sections import LoraConfig
+from configs.base import Config, execution_option, option
+from configs.training import TrainingConfig
 
 # Below this a LoRA hardly moves: it is a rate for full fine-tuning.
 LOW_LEARNING_RATE = 1e-5
@@ -20,11 +20,9 @@ class DataSource(Config):
     )
 
 
-class SftConfig(RunConfig):
+class SftConfig(TrainingConfig):
     """Fine-tune a LoRA adapter on conversations; every checkpoint is a PEFT directory."""
 
-    preset: str | None = execution_option(None, "name of a file in configs/presets")
-    base_model: str = option("tiny", '"tiny", a hub id or a directory')
     examples_file: str | None = execution_option(
         None, "datasets/*.examples.yaml, as generate writes it"
     )
@@ -51,50 +49,9 @@ class SftConfig(RunConfig):
     strict: bool = execution_option(False, "refuse training data that holds such a prompt")
     epochs: int = option(3, "passes over the data", ge=1)
     batch_size: int = option(8, "rows of one step, over all workers", ge=1)
-    learning_rate: float = option(2e-4, "peak of the schedule", gt=0)
     schedule: Literal["linear", "cosine", "constant"] = option("linear", "after the warm-up")
     warmup_steps: int = option(5, "steps until the peak", ge=0)
     warmup_share: float | None = option(None, "the same as a share of all steps", ge=0, lt=1)
-    max_grad_norm: float = option(1.0, "gradients are clipped to this norm; 0 is off", ge=0)
-    weight_decay: float = option(0.0, "of AdamW", ge=0)
-    seed: int = option(0, "of the data's order, the adapter's start and dropout", ge=0)
-    dtype: Literal["float32", "bfloat16"] = option(
-        "float32", "type of the base's weights; the adapter is float32"
-    )
-    quantization: Literal["none", "nf4"] = option("none", "of the base's weights; nf4 needs CUDA")
-    lora: LoraConfig = option(LoraConfig(), "the adapter")
-    save_every: int = option(0, "steps between checkpoints; 0 keeps the ends of epochs only", ge=0)
-    keep_last: int = execution_option(0, "newest checkpoints that stay; 0: all", ge=0)
-    backend: Literal["ray", "tinker"] = option("ray", "this cluster, or the Tinker service")
-    num_workers: int | tuple[int, int] = execution_option(
-        1, "training processes; [least, most] follows what the cluster has"
-    )
-    sharding: Literal["replicated", "fsdp"] = execution_option(
-        "replicated", "whether every worker holds the whole base (fsdp: a part of it)"
-    )
-    gradient_checkpointing: bool = execution_option(
-        False, "compute activations twice instead of keeping them"
-    )
-    micro_batch_tokens: int | None = execution_option(
-        None, "tokens in one forward pass (default: 1024 on a CPU, 8192 on a GPU)", ge=1
-    )
-    max_failures: int = execution_option(3, "failed workers that a run survives", ge=0)
-    hang_timeout_s: float = execution_option(
-        600.0, "seconds without progress until a worker counts as failed", gt=0
-    )
-    resume: bool = execution_option(True, "continue a run that was begun; false refuses it")
-    report_to: list[Literal["wandb", "tensorboard"]] = execution_option(
-        [], "where metrics go besides metrics.jsonl"
-    )
-
-    @field_validator("num_workers", mode="before")
-    @classmethod
-    def _workers(cls, value: Any) -> Any:
-        bounds = value if isinstance(value, list | tuple) else [value, value]
-        counted = len(bounds) == 2 and all(isinstance(n, int) and n >= 1 for n in bounds)
-        if not counted or bounds[0] > bounds[1]:
-            raise ValueError("must be a number from 1, or [least, most]")
-        return value
 
     @model_validator(mode="after")
     def _one_source(self) -> "SftConfig":
@@ -123,7 +80,6 @@ class SftConfig(RunConfig):
         return self.data if single is None else [DataSource(file=single)]
 
     @property
-    def worker_range(self) -> tuple[int, int]:
-        """The fewest and the most training processes."""
-        workers = self.num_workers
-        return (workers, workers) if isinstance(workers, int) else workers
+    def max_row_tokens(self) -> int:
+        """Tokens of the longest row that is trained on."""
+        return self.max_tokens

@@ -19,7 +19,7 @@ from actors.lm.base import load_skeleton
 from actors.train.on_torch.lora import resolve_targets
 from actors.train.on_torch.sharding import layers_of
 from configs.errors import UserError
-from configs.sft import SftConfig
+from configs.training import TrainingConfig
 
 _BYTES = {"float32": 4.0, "bfloat16": 2.0}
 _NF4_BYTES = 0.5  # and a little for the scales of its blocks
@@ -42,7 +42,7 @@ class Host(NamedTuple):
     processes: int
 
 
-def check_room(config: SftConfig, device: torch.device) -> None:
+def check_room(config: TrainingConfig, device: torch.device) -> None:
     """UserError with the numbers and the mends when the base cannot fit on this device."""
     skeleton, host = load_skeleton(config.base_model), _host()
     fault = room_fault(config, skeleton, _place(device, host)) or load_fault(config, skeleton, host)
@@ -50,7 +50,7 @@ def check_room(config: SftConfig, device: torch.device) -> None:
         raise UserError(f"base_model={config.base_model}: {fault}")
 
 
-def room_fault(config: SftConfig, skeleton: PreTrainedModel, place: Place) -> str | None:
+def room_fault(config: TrainingConfig, skeleton: PreTrainedModel, place: Place) -> str | None:
     """What keeps a model from fitting; None when it may fit."""
     needed = bytes_needed(config, skeleton, place.world_size)
     if needed * place.sharing <= place.memory_bytes:
@@ -74,7 +74,7 @@ def room_fault(config: SftConfig, skeleton: PreTrainedModel, place: Place) -> st
     )
 
 
-def load_fault(config: SftConfig, skeleton: PreTrainedModel, host: Host) -> str | None:
+def load_fault(config: TrainingConfig, skeleton: PreTrainedModel, host: Host) -> str | None:
     """What keeps a machine's processes from loading a model; None when they may be able to.
 
     Weights in the type of their file are its pages, which all processes share. In another type
@@ -95,7 +95,7 @@ def load_fault(config: SftConfig, skeleton: PreTrainedModel, host: Host) -> str 
     )
 
 
-def bytes_needed(config: SftConfig, skeleton: PreTrainedModel, world_size: int) -> float:
+def bytes_needed(config: TrainingConfig, skeleton: PreTrainedModel, world_size: int) -> float:
     """Bytes of one process before its first activation."""
     head = skeleton.get_output_embeddings()
     linear = {n: m for n, m in skeleton.named_modules() if isinstance(m, torch.nn.Linear)}
@@ -121,7 +121,7 @@ def _is_adapted(name: str, targets: list[str], layers: list[int] | None) -> bool
     return meant and (layers is None or any(f".{layer}." in name for layer in layers))
 
 
-def _type_name(config: SftConfig) -> str:
+def _type_name(config: TrainingConfig) -> str:
     return config.dtype if config.quantization == "none" else config.quantization
 
 

@@ -19,11 +19,11 @@ from actors.train.on_torch.room import check_room
 from actors.train.on_torch.rope import check_scales
 from actors.train.on_torch.sharding import shard_layers
 from configs.errors import UserError
-from configs.sft import SftConfig
+from configs.training import TrainingConfig
 
 
 def start_backend(
-    config: SftConfig, device: torch.device, on_micro_batch: Callable[[], None] = lambda: None
+    config: TrainingConfig, device: torch.device, on_micro_batch: Callable[[], None] = lambda: None
 ) -> TorchBackend:
     """Load the base on this rank and put a fresh LoRA on it; UserError for what cannot be had."""
     sharded = config.sharding == "fsdp" and dist.is_initialized() and dist.get_world_size() > 1
@@ -39,7 +39,7 @@ def start_backend(
         "cpu" if sharded else str(device),
         config.quantization,
     )
-    check_scales(base.model.config.get_text_config(), config.max_tokens)
+    check_scales(base.model.config.get_text_config(), config.max_row_tokens)
     if device.type == "cpu":  # where it will compute, which is not where a sharded base is loaded
         quicken(base.model)
     model = add_lora(base, config.lora, config.seed)

@@ -1,0 +1,1 @@
+"""Reinforcement learning from groups of rollouts: the algorithm, its tasks, its loop."""
