@@ -9,7 +9,7 @@ class GrpoMetrics:
     """One step. Numbers of tokens are over what the policy said in the step's rollouts."""
 
     step: int  # steps done, this one included
-    version: int  # of the policy after it: as many updates as steps
+    version: int  # of the policy after it: one more than steps
     # Rewards
     reward: float  # mean over all rollouts, those of groups without signal included
     reward_std: float  # mean over the groups of the spread within
