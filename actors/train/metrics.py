@@ -4,13 +4,26 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 import torch
 
 from actors.store.storage import Storage
 from configs.errors import JobFailed
+
+
+class MetricsRow(Protocol):
+    """What any kind of training says about a step."""
+
+    @property
+    def step(self) -> int:
+        """Steps done, this one included."""
+        ...
+
+    def fields(self) -> dict[str, Any]:
+        """Name -> value, without what this step did not measure."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -74,7 +87,7 @@ class MetricsFile:
         if storage.exists(name):
             self._take_over(storage.read(name).decode())
 
-    def add(self, metrics: StepMetrics) -> bool:
+    def add(self, metrics: MetricsRow) -> bool:
         """Append a step; False for one that is there already (computed again after a kill)."""
         if metrics.step <= self.last_step:
             return False

@@ -22,7 +22,7 @@ from configs.sft import DataSource, SftConfig
 from jobs import console
 from jobs.cluster import ray_session
 from jobs.training import sft_view
-from jobs.training.sft_metrics import complete_metrics, has_metrics, kept_metrics
+from jobs.training.kept_metrics import complete_metrics, has_metrics, kept_metrics
 from jobs.training.trackers import check_trackers
 
 

@@ -12,15 +12,15 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from actors.store.run import Run
-from actors.train.metrics import StepMetrics
+from actors.train.metrics import MetricsRow
 from configs.errors import UserError
-from configs.sft import SftConfig
+from configs.training import TrainingConfig
 
 
 class Tracker(Protocol):
     """Something that metrics are sent to."""
 
-    def add(self, metrics: StepMetrics) -> None:
+    def add(self, metrics: MetricsRow) -> None:
         """One step."""
         ...
 
@@ -32,7 +32,7 @@ class Tracker(Protocol):
 class TensorBoard:
     """Event files under `runs/{run_id}/tensorboard`: `tensorboard --logdir runs` shows them."""
 
-    def __init__(self, run: Run, config: SftConfig) -> None:
+    def __init__(self, run: Run, config: TrainingConfig) -> None:
         if not run.storage.is_local:
             raise UserError(
                 f"report_to=[tensorboard] writes to a disk, and storage={config.storage} is none; "
@@ -46,7 +46,7 @@ class TensorBoard:
             filename_suffix=f".{uuid4().hex}",  # the second alone would name it
         )
 
-    def add(self, metrics: StepMetrics) -> None:
+    def add(self, metrics: MetricsRow) -> None:
         """One scalar per field."""
         for name, value in _measured(metrics).items():
             self._writer.add_scalar(f"train/{name}", value, metrics.step)
@@ -59,7 +59,7 @@ class TensorBoard:
 class WandB:
     """A run of the project "hothouse"; key, mode and the rest come from WANDB_* variables."""
 
-    def __init__(self, run: Run, config: SftConfig) -> None:
+    def __init__(self, run: Run, config: TrainingConfig) -> None:
         wandb = _wandb()
         folder = run.storage.path(run.folder) if run.storage.is_local else None
         try:
@@ -77,7 +77,7 @@ class WandB:
                 f"report_to=[wandb]: {error}. Set WANDB_API_KEY, or WANDB_MODE=offline."
             ) from None
 
-    def add(self, metrics: StepMetrics) -> None:
+    def add(self, metrics: MetricsRow) -> None:
         """One row."""
         self._run.log(_measured(metrics), step=metrics.step)
 
@@ -99,7 +99,7 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 @contextmanager
-def trackers(run: Run, config: SftConfig) -> Iterator[list[Tracker]]:
+def trackers(run: Run, config: TrainingConfig) -> Iterator[list[Tracker]]:
     """Those that `report_to` names, for the length of a block."""
     with ExitStack() as opened:
         made: list[Tracker] = []
@@ -114,7 +114,7 @@ def _close(tracker: Tracker, kind: type[BaseException] | None, *_: object) -> No
     tracker.close(failed=kind is not None)
 
 
-def _measured(metrics: StepMetrics) -> dict[str, Any]:
+def _measured(metrics: MetricsRow) -> dict[str, Any]:
     return {name: value for name, value in metrics.fields().items() if name != "step"}
 
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from actors.store.run import Run
-from actors.train.metrics import MetricsFile, StepMetrics
-from configs.sft import SftConfig
+from actors.train.metrics import MetricsFile, MetricsRow
+from configs.training import TrainingConfig
 from jobs.training.trackers import trackers
 
 
 @contextmanager
-def kept_metrics(run: Run, config: SftConfig) -> Iterator[Callable[[StepMetrics], bool]]:
+def kept_metrics(run: Run, config: TrainingConfig) -> Iterator[Callable[[MetricsRow], bool]]:
     """What keeps a step, for the length of a block; it answers False for one that is kept already.
 
     A block that ends without an error has finished the run.
@@ -18,7 +18,7 @@ def kept_metrics(run: Run, config: SftConfig) -> Iterator[Callable[[StepMetrics]
     file = MetricsFile(run.storage, _name(run))
     with trackers(run, config) as told:
 
-        def keep(step: StepMetrics) -> bool:
+        def keep(step: MetricsRow) -> bool:
             if not file.add(step):
                 return False
             for tracker in told:
@@ -29,7 +29,7 @@ def kept_metrics(run: Run, config: SftConfig) -> Iterator[Callable[[StepMetrics]
     file.close()
 
 
-def complete_metrics(run: Run, config: SftConfig, history: Sequence[StepMetrics]) -> None:
+def complete_metrics(run: Run, config: TrainingConfig, history: Sequence[MetricsRow]) -> None:
     """Keep the steps of a finished run that a kill after its last checkpoint took along."""
     if MetricsFile(run.storage, _name(run)).last_step < len(history):
         with kept_metrics(run, config) as keep:
