@@ -20,6 +20,7 @@ class Problem:
     messages: Sequence[Message]  # what the policy answers
     answer: str | None = None  # what an answer is checked against
     worked: str | None = None  # a whole answer that is right, for a supervised warm start
+    follow_ups: Sequence[str] = ()  # what the user says after each answer but the last
 
 
 @dataclass(frozen=True)
