@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.lm.messages import Message, assistant
 from actors.train.datum import Datum
 from actors.train.grpo.environment import Problem, Reward
 
@@ -24,6 +25,7 @@ class Turn:
     text: str
     version: int  # of the policy that said it
     is_cut: bool  # for want of tokens
+    heard: Sequence[Message] = ()  # what was said back to the turn before it
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Rollout:
     turns: Sequence[Turn]
     reward: Reward
     seed: int
+
+    @property
+    def messages(self) -> list[Message]:
+        """What came after the problem's own messages."""
+        return [m for turn in self.turns for m in (*turn.heard, assistant(turn.text))]
 
     @property
     def is_cut(self) -> bool:
