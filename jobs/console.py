@@ -134,3 +134,17 @@ def progress(name: str, total: int, done: int = 0) -> Iterator[Progress]:
         yield shown
     finally:
         shown.close()
+
+
+def short_digest(digest: str) -> str:
+    """The first digits; where a digest is of a path, with the word that says so."""
+    kind, colon, digits = digest.rpartition(":")
+    return kind + colon + digits[:12]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"

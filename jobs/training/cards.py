@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from actors.lm.adapter import Adapter
 from actors.train.card import CardFacts, run_facts
 from actors.train.checkpoint import read_cursor
+from actors.train.metrics import StepMetrics
 from configs.errors import UserError
 from configs.sft import SftConfig
 
@@ -18,7 +19,7 @@ def known_facts(path: str, adapter: Adapter) -> CardFacts:
     fs, root = fsspec.core.url_to_fs(path)
     try:
         run = yaml.safe_load(fs.cat_file(f"{root.rpartition(_RUN)[0]}/run.yaml"))
-        config, cursor = SftConfig.model_validate(run["config"]), read_cursor(path)
+        config, cursor = SftConfig.model_validate(run["config"]), read_cursor(path, StepMetrics)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValidationError, UserError):
         config = cursor = None
     if adapter.manifest and config and cursor:

@@ -3,8 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 
 from actors.lm.base import load_tokenizer, resolve_base_name
@@ -14,15 +13,14 @@ from actors.store.storage import Storage
 from actors.train.checkpoint import read_cursor, saved_checkpoints
 from actors.train.data.load import TrainingData, load_training_data
 from actors.train.metrics import OnStep, StepMetrics
-from actors.train.on_torch.lora import check_lora
 from actors.train.sft_loop import SftData, finished, sft_schedule
 from actors.train.standby import latest_state
 from configs.errors import UserError
 from configs.sft import DataSource, SftConfig
 from jobs import console
-from jobs.cluster import ray_session
 from jobs.training import sft_view
 from jobs.training.kept_metrics import complete_metrics, has_metrics, kept_metrics
+from jobs.training.place import check_adapter, training_session
 from jobs.training.trackers import check_trackers
 
 
@@ -38,7 +36,7 @@ def train(config: SftConfig) -> list[str]:
     read = partial(read_input, storage=Storage(config.storage))
     data = load_training_data(config, load_tokenizer(config.base_model), read)
     inputs = {"data": data.identity, "base_model": resolve_base_name(config.base_model)}
-    _check_lora(config)
+    check_adapter(config)
     run = open_run(config, "sft", data_label(config.sources), inputs)
     try:
         state = latest_state(run.storage.path(run.folder))
@@ -47,7 +45,7 @@ def train(config: SftConfig) -> list[str]:
                 f'Run "{run.run_id}" was begun already; give run_id=ANOTHER_NAME, or '
                 "resume=true to continue it."
             )
-        history = read_cursor(state).history if state else []
+        history = read_cursor(state, StepMetrics).history if state else []
         if finished(config, len(data.train), history):
             complete_metrics(run, config, history)
         else:
@@ -60,15 +58,6 @@ def train(config: SftConfig) -> list[str]:
         run.close()
 
 
-def _check_lora(config: SftConfig) -> None:
-    if config.backend == "tinker":
-        from actors.train.on_tinker.lora import service_lora
-
-        service_lora(config)
-    else:
-        check_lora(config.base_model, config.lora)
-
-
 def data_label(sources: Sequence[DataSource]) -> str:
     """What data files are about, for the run's name: their own without `generate` and digest."""
     stems = [os.path.basename(source.file).split(".")[0] for source in sources]
@@ -79,7 +68,7 @@ def _train(config: SftConfig, data: TrainingData, run: Run, done: int) -> None:
     total_steps = sft_schedule(config, len(data.train)).total_steps
     pace = console.Pace()
     with (
-        _ready(config),
+        training_session(config, {"num_workers": config.worker_range[0]}),
         kept_metrics(run, config) as keep,
         console.progress("sft", total_steps, done) as shown,
     ):
@@ -106,27 +95,3 @@ def _on_backend(config: SftConfig, data: TrainingData, run: Run, on_step: OnStep
     # Workers have a working directory of their own: a relative base would not be found there.
     placed = config.model_copy(update={"base_model": resolve_base_name(config.base_model)})
     train_sft(placed, sent, run_id=run.run_id, folder=folder, on_step=on_step)
-
-
-@contextmanager
-def _ready(config: SftConfig) -> Iterator[None]:
-    """Ray for the length of a block, where the backend needs it."""
-    if config.backend == "tinker":
-        yield
-        return
-    with ray_session():
-        _check_room(config.worker_range[0])
-        console.say("Starting the training processes (about 15 s).")
-        yield
-
-
-def _check_room(num_workers: int) -> None:
-    """A cluster may grow; a Ray of our own does not, and Ray Train would wait for ever."""
-    import ray
-
-    cpus = int(ray.cluster_resources().get("CPU", 0))
-    if "RAY_ADDRESS" not in os.environ and num_workers > cpus:
-        raise UserError(
-            f"num_workers={num_workers}, but the local Ray has {cpus} CPUs; give num_workers="
-            f"{cpus} or less, or run on a cluster (docs/cluster.md)."
-        )

@@ -11,6 +11,7 @@ from actors.train.metrics import StepMetrics, best_validation, lost_patience
 from actors.train.sft_loop import sft_schedule
 from configs.sft import LOW_LEARNING_RATE, SftConfig
 from jobs import console
+from jobs.console import duration, short_digest
 
 
 def say_plan(run_id: str, config: SftConfig, data: TrainingData, done: int) -> None:
@@ -37,7 +38,7 @@ def step_note(step: StepMetrics, total_steps: int, steps_per_s: float) -> str:
         parts.append(f"validation {step.validation_loss:.3f}")
     parts.append(f"{step.tokens_per_s:.0f} tokens/s")
     if steps_per_s and step.step < total_steps:
-        parts.append(f"{_duration((total_steps - step.step) / steps_per_s)} left")
+        parts.append(f"{duration((total_steps - step.step) / steps_per_s)} left")
     return ", ".join(parts)
 
 
@@ -50,7 +51,7 @@ def report(config: SftConfig, run: Run, saved: Sequence[SavedCheckpoint]) -> Non
         "step": [str(c.step) for c in saved],
         "loss": [_loss(c.loss) for c in saved],
         "validation": [_loss(c.validation_loss) for c in saved],
-        "digest": [_short(c.digest) for c in saved],
+        "digest": [short_digest(c.digest) for c in saved],
     }
     if all(c.validation_loss is None for c in saved):
         del columns["validation"]
@@ -60,7 +61,7 @@ def report(config: SftConfig, run: Run, saved: Sequence[SavedCheckpoint]) -> Non
         title=f"{run.run_id} on {resolve_base_name(config.base_model)}",
         numbers=True,
     )
-    _say_why_it_stopped(config, read_cursor(saved[-1].path).history)
+    _say_why_it_stopped(config, read_cursor(saved[-1].path, StepMetrics).history)
     fields = [
         "eval_file=evals/RUN.eval.yaml",
         f"base_model={config.base_model}",
@@ -85,16 +86,3 @@ def _counted(n: int, noun: str) -> str:
 
 def _loss(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _short(digest: str) -> str:
-    """The first digits; where a digest is of a path, with the word that says so."""
-    kind, colon, digits = digest.rpartition(":")
-    return kind + colon + digits[:12]
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"

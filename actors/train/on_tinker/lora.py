@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from configs.errors import UserError
 from configs.sections import LoraConfig
-from configs.sft import SftConfig
+from configs.training import TrainingConfig
 
 _ALPHA = 32  # of every LoRA of the service; its scale is alpha / rank
 _GROUPS = {
@@ -23,7 +23,7 @@ class ServiceLora(NamedTuple):
     train_unembed: bool
 
 
-def service_lora(config: SftConfig) -> ServiceLora:
+def service_lora(config: TrainingConfig) -> ServiceLora:
     """The config's LoRA; UserError with every field that the service cannot fulfil."""
     faults = [*_lora_faults(config.lora), *_run_faults(config)]
     if faults:
@@ -57,7 +57,7 @@ def _lora_faults(lora: LoraConfig) -> list[str]:
     return faults
 
 
-def _run_faults(config: SftConfig) -> list[str]:
+def _run_faults(config: TrainingConfig) -> list[str]:
     faults = []
     if config.dtype != "float32":
         faults.append(f"the service chooses the base's type (leave out dtype={config.dtype})")

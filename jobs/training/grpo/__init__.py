@@ -1,0 +1,1 @@
+"""Adapters trained on rewards: the job, what it shows, and its curve."""
