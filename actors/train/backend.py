@@ -78,7 +78,10 @@ class Done(Generic[T]):
 
 
 class TrainingBackend(Protocol):
-    """What a training loop runs on: one adapter of one base, and its optimiser."""
+    """What a training loop runs on: one adapter of one base, and its optimiser.
+
+    Settings of a pass are those of its loss, and `temperature`, which divides the logits.
+    """
 
     def forward(
         self,
@@ -87,6 +90,15 @@ class TrainingBackend(Protocol):
         loss_config: Mapping[str, float] | None = None,
     ) -> Pending[Passed]:
         """The loss of a batch without dropout, nothing learnt from it."""
+        ...
+
+    def reference(
+        self, datums: Sequence[Datum], loss_config: Mapping[str, float] | None = None
+    ) -> Pending[Passed]:
+        """The log-probabilities of the base without the adapter, of targets whose weight is not 0.
+
+        Nothing is learnt from it, and nothing drops out. The loss is that of cross_entropy.
+        """
         ...
 
     def forward_backward(

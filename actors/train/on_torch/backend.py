@@ -88,6 +88,14 @@ class TorchBackend:
         self._activate()
         return Done(self._passes.run(datums, loss, loss_config or {}, None))
 
+    def reference(
+        self, datums: Sequence[Datum], loss_config: Mapping[str, float] | None = None
+    ) -> Done[Passed]:
+        """What the base says of the targets that cross_entropy looks at."""
+        self._activate()
+        with self._model.disable_adapter():
+            return Done(self._passes.run(datums, "cross_entropy", loss_config or {}, None))
+
     def forward_backward(
         self,
         datums: Sequence[Datum],

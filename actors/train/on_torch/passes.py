@@ -6,7 +6,6 @@ what drops out depends on a token's place in the whole batch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +73,7 @@ class Passes:
         """Pass a whole batch.
 
         A pass with a key is learnt from: its gradients are added to the parameters', and the key
-        decides what drops out.
+        decides what drops out. `loss_config["temperature"]` divides the logits (default: 1).
         """
         rows = rows_of(datums, loss, self._reads_all)
         # The loss, then the log-probability of every token of the batch: one sum over the ranks.
@@ -124,7 +123,10 @@ class Passes:
             chunk = slice(start, start + size)
             states = hidden[chunk].detach().requires_grad_(learn)
             with torch.set_grad_enabled(learn), self._dropout.among(batch.reads[chunk]):
-                logprobs = self._logprobs(answer, states, batch.target_ids[chunk])
+                logits = self._halves.logits(answer, states).to(self._precision)
+                if (temperature := config.get("temperature", 1.0)) != 1:
+                    logits = logits / temperature
+                logprobs = -F.cross_entropy(logits, batch.target_ids[chunk], reduction="none")
                 value = LOSSES[loss](logprobs, batch.given.part(chunk), config)
             if learn:
                 value.backward()
@@ -134,10 +136,6 @@ class Passes:
         if learn and hidden.requires_grad:
             hidden.backward(gradient)
         return total, torch.cat(found) if found else total.new_zeros(0)
-
-    def _logprobs(self, answer: Any, hidden: Tensor, target_ids: Tensor) -> Tensor:
-        logits = self._halves.logits(answer, hidden).to(self._precision)
-        return -F.cross_entropy(logits, target_ids, reduction="none")
 
 
 _NOTHING = np.zeros(0, np.int64)

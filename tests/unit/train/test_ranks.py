@@ -28,6 +28,7 @@ def train(backend: TorchBackend, folder: str, drops: bool) -> list[tuple[float, 
     datums, told = small_datums(9), []
     for rows in (datums[:8], datums[8:], datums[2:7]):
         seen = backend.forward(normalised(rows), "cross_entropy").result()
+        base = backend.reference(normalised(rows)).result()
         passed = backend.forward_backward(normalised(rows), "cross_entropy").result()
         is_other = drops and bool(told)  # at first the adapter adds nothing that could be dropped
         assert (seen.loss != pytest.approx(passed.loss, rel=1e-5)) == is_other
@@ -38,7 +39,8 @@ def train(backend: TorchBackend, folder: str, drops: bool) -> list[tuple[float, 
             for values, datum in zip(passed.logprobs, normalised(rows), strict=True)
         )
         assert said == pytest.approx(passed.loss, rel=1e-5)  # the other rank's rows included
-        told.append((passed.loss, stepped.grad_norm))
+        assert (base.loss != pytest.approx(seen.loss, rel=1e-5)) == bool(told)
+        told += [(passed.loss, stepped.grad_norm), (seen.loss, base.loss)]
     backend.save(folder, Label("run", 1, 3))
     return told
 
