@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 import ray.train
 
 from actors.lm.adapter import Manifest
-from actors.train.metrics import OnStep, StepMetrics
+from actors.train.metrics import MetricsRow, OnRow
 from actors.train.on_ray import worker
 from actors.train.on_ray.worker import Assignment
 from actors.train.on_torch import backend
-from actors.train.on_torch.process import run_sft
-from actors.train.sft_run import OnSaved
 
 
 class Place(NamedTuple):
@@ -37,16 +35,16 @@ def ended_in_many_ways(assignment: Assignment) -> None:
             mark.touch()
             fault()
 
-    def run(*args: Any, on_step: OnStep, on_saved: OnSaved, **fields: Any) -> None:
-        def stepped(metrics: StepMetrics) -> None:
+    def run(*, on_step: OnRow, on_saved: Callable[[str, Any], None], **fields: Any) -> None:
+        def stepped(metrics: MetricsRow) -> None:
             on_step(metrics)
             meet("computed", metrics.step)
 
-        def saved(path: str, metrics: StepMetrics) -> None:
+        def saved(path: str, metrics: MetricsRow) -> None:
             on_saved(path, metrics)
             meet("saved", metrics.step)
 
-        run_sft(*args, on_step=stepped, on_saved=saved, **fields)
+        assignment.program(on_step=stepped, on_saved=saved, **fields)
 
     write = backend.write_adapter
 
@@ -54,23 +52,22 @@ def ended_in_many_ways(assignment: Assignment) -> None:
         meet("half written", manifest.step)
         write(path, config, tensors, manifest)
 
-    worker.run_sft, backend.write_adapter = run, write_adapter
-    worker.work(assignment)
+    backend.write_adapter = write_adapter
+    worker.work(assignment._replace(program=run))
 
 
 def slow_while_there_are_two_nodes(assignment: Assignment) -> None:
     """A quarter of a second more in every step, until a file `gone` is in the run's folder."""
 
-    def run(*args: Any, on_step: OnStep, **fields: Any) -> None:
-        def stepped(metrics: StepMetrics) -> None:
+    def run(*, on_step: OnRow, **fields: Any) -> None:
+        def stepped(metrics: MetricsRow) -> None:
             on_step(metrics)
             if not (Path(assignment.folder) / "gone").exists():
                 time.sleep(0.25)
 
-        run_sft(*args, on_step=stepped, **fields)
+        assignment.program(on_step=stepped, **fields)
 
-    worker.run_sft = run
-    worker.work(assignment)
+    worker.work(assignment._replace(program=run))
 
 
 def _die() -> None:

@@ -7,14 +7,18 @@ a kill left half-written does not count and is written again. Where a service ke
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
+from typing import Any, Generic, TypeVar
 
 import fsspec
 
 from actors.lm.adapter import CONFIG, MANIFEST, read_adapter
-from actors.train.metrics import StepMetrics
+from actors.train.metrics import MetricsRow
 from configs.errors import UserError
+
+Row = TypeVar("Row", bound=MetricsRow)
 
 CHECKPOINTS = "checkpoints"
 REMOTE = "remote.json"
@@ -22,14 +26,15 @@ _CURSOR = "trainer/cursor.json"
 
 
 @dataclass(frozen=True)
-class Cursor:
+class Cursor(Generic[Row]):
     """Where a run stands: what was done, and the data that it was done on.
 
-    The next batch is that of step `len(history)`.
+    The next batch is that of step `len(history)`, from 0.
     """
 
-    history: list[StepMetrics]
+    history: list[Row]
     data_digest: str
+    state: dict[str, Any] = field(default_factory=dict)  # what else the loop must remember
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class SavedCheckpoint:
     step: int
     version: int
     digest: str
-    loss: float
+    loss: float | None  # None before any step
     validation_loss: float | None = None
 
 
@@ -54,22 +59,20 @@ def step_of(path: str) -> int:
     return int(path.rpartition("-")[2])
 
 
-def write_cursor(path: str, cursor: Cursor) -> None:
+def write_cursor(path: str, cursor: Cursor[Any]) -> None:
     """Write the cursor; comes before the file that closes the directory."""
     fs, root = fsspec.core.url_to_fs(path)
     fs.makedirs(f"{root}/trainer", exist_ok=True)
     fs.pipe_file(f"{root}/{_CURSOR}", json.dumps(asdict(cursor)).encode())
 
 
-def read_cursor(path: str) -> Cursor:
-    """The cursor of a whole checkpoint."""
-    fs, root = fsspec.core.url_to_fs(path)
+def read_cursor(path: str, row: type[Row]) -> Cursor[Row]:
+    """The cursor of a whole checkpoint, its history in rows of the run's own kind."""
+    told = _read_cursor(path)
     try:
-        fields = json.loads(fs.cat_file(f"{root}/{_CURSOR}"))
-        history = [StepMetrics(**row) for row in fields["history"]]
-        return Cursor(history, fields["data_digest"])
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
-        raise UserError(f"{path}: {_CURSOR} is missing or damaged; remove the directory.") from None
+        return Cursor([row(**fields) for fields in told.pop("history")], **told)
+    except (KeyError, TypeError):
+        raise _damaged(path) from None
 
 
 def latest_checkpoint(run_folder: str) -> str | None:
@@ -92,35 +95,47 @@ def saved_checkpoints(run_folder: str) -> list[SavedCheckpoint]:
         fs, root = fsspec.core.url_to_fs(path)
         manifest = json.loads(fs.cat_file(f"{root}/{MANIFEST}"))
         since = saved[-1].step if saved else 0
-        history = read_cursor(path).history
+        rows = _read_cursor(path)["history"]
+        losses = [row["loss"] for row in rows[since:]]
         saved.append(
             SavedCheckpoint(
                 path,
                 manifest["step"],
                 manifest["version"],
                 manifest["digest"],
-                loss=fmean(row.loss for row in history[since:]),
-                validation_loss=history[-1].validation_loss,
+                loss=fmean(losses) if losses else None,
+                validation_loss=rows[-1].get("validation_loss") if rows else None,
             )
         )
     return saved
 
 
-def prune(run_folder: str, keep_last: int, newest: int) -> None:
+def prune(run_folder: str, keep_last: int, newest: int, losses: Mapping[int, float]) -> None:
     """Remove all checkpoints but the last `keep_last` (0: all) up to `newest`, and the best.
 
-    The best has the lowest validation loss of those that were measured when they were saved. What
-    an earlier try left after `newest`, the step just kept, is not counted: it may be damaged.
+    The best has the lowest of `losses`, which holds what was measured after some of the steps.
+    What an earlier try left after `newest`, the step just kept, is not counted: it may be damaged.
     """
     if not keep_last:
         return
     closed = [path for path in _closed(run_folder) if step_of(path) <= newest]
-    losses = {row.step: row.validation_loss for row in read_cursor(closed[-1]).history}
-    measured = {p: loss for p in closed if (loss := losses.get(step_of(p))) is not None}
+    measured = {p: losses[step] for p in closed if (step := step_of(p)) in losses}
     kept = {*closed[-keep_last:], *([min(measured, key=lambda p: measured[p])] if measured else [])}
     for path in _all(run_folder):
         if path not in kept and step_of(path) < newest:
             _remove(path)
+
+
+def _read_cursor(path: str) -> dict[str, Any]:
+    fs, root = fsspec.core.url_to_fs(path)
+    try:
+        return json.loads(fs.cat_file(f"{root}/{_CURSOR}"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        raise _damaged(path) from None
+
+
+def _damaged(path: str) -> UserError:
+    return UserError(f"{path}: {_CURSOR} is missing or damaged; remove the directory.")
 
 
 def _remove(path: str) -> None:

@@ -47,6 +47,7 @@ class StepMetrics:
 
 
 OnStep = Callable[[StepMetrics], None]
+OnRow = Callable[[Any], None]  # is given the rows of whatever is trained
 
 
 def process_memory_mb() -> float:
@@ -60,6 +61,12 @@ def best_validation(history: Sequence[StepMetrics]) -> StepMetrics | None:
     """The step with the lowest validation loss, the first of equals; None before any."""
     measured = [row for row in history if row.validation_loss is not None]
     return min(measured, key=lambda row: row.validation_loss or 0.0, default=None)
+
+
+def validation_losses(history: Sequence[StepMetrics]) -> dict[int, float]:
+    """Step -> validation loss, of the steps that have one."""
+    losses = {row.step: row.validation_loss for row in history}
+    return {step: loss for step, loss in losses.items() if loss is not None}
 
 
 def lost_patience(history: Sequence[StepMetrics], patience: int) -> bool:

@@ -18,7 +18,7 @@ from actors.train.checkpoint import (
     write_cursor,
 )
 from actors.train.datum import data_digest
-from actors.train.metrics import OnStep, StepMetrics
+from actors.train.metrics import OnStep, StepMetrics, validation_losses
 from actors.train.sft_loop import SftData, sft, sft_schedule
 from actors.train.standby import drop_standby, latest_state, standby_path
 from configs.errors import JobFailed, UserError
@@ -66,7 +66,7 @@ def continue_sft(
         write(path, done)
         on_saved(path, done[-1])
         if leads:
-            prune(folder, config.keep_last, newest=done[-1].step)
+            prune(folder, config.keep_last, done[-1].step, validation_losses(done))
             drop_standby(folder)
 
     def between(done: list[StepMetrics]) -> None:
@@ -82,7 +82,7 @@ def _resume(backend: TrainingBackend, folder: str, digest: str) -> list[StepMetr
     path = latest_state(folder)
     if path is None:
         return []
-    cursor = read_cursor(path)
+    cursor = read_cursor(path, StepMetrics)
     if cursor.data_digest != digest:
         raise UserError(
             f"{path}: was trained on other data than this run is given (the file, max_tokens or "

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.train.metrics import OnStep, StepMetrics
+from actors.train.metrics import MetricsRow, OnRow
 from configs.errors import JobFailed, UserError
 
 _POLL_S = _SEND_S = 0.25
@@ -20,7 +20,7 @@ _POLL_S = _SEND_S = 0.25
 class News(NamedTuple):
     """What came in since the driver asked last."""
 
-    steps: list[StepMetrics]
+    steps: list[MetricsRow]
     failures: list[str]
     fault: UserError | JobFailed | None = None  # that ends the run
 
@@ -29,11 +29,11 @@ class Feed:
     """Steps in the order they were done, failed workers, and how the run ended."""
 
     def __init__(self) -> None:
-        self._steps: list[StepMetrics] = []
+        self._steps: list[MetricsRow] = []
         self._failures: list[str] = []
         self._fault: UserError | JobFailed | None = None
 
-    def push(self, steps: Sequence[StepMetrics]) -> None:
+    def push(self, steps: Sequence[MetricsRow]) -> None:
         """Add steps; those that are done again after a failure are left out."""
         self._steps += [metrics for metrics in steps if metrics.step > len(self._steps)]
 
@@ -68,11 +68,11 @@ class Sender:
 
     def __init__(
         self,
-        send: Callable[[list[StepMetrics]], None],
+        send: Callable[[list[MetricsRow]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._send, self._clock = send, clock
-        self._waiting: list[StepMetrics] = []
+        self._waiting: list[MetricsRow] = []
         self._sent_s = float("-inf")
 
     def __enter__(self) -> "Sender":
@@ -81,7 +81,7 @@ class Sender:
     def __exit__(self, *_: object) -> None:
         self.flush()
 
-    def add(self, metrics: StepMetrics) -> None:
+    def add(self, metrics: MetricsRow) -> None:
         """Send a step now, or with those after it."""
         self._waiting.append(metrics)
         if self._clock() - self._sent_s >= _SEND_S:
@@ -104,7 +104,7 @@ class Follower:
     def __init__(
         self,
         feed: Any,
-        on_step: OnStep,
+        on_step: OnRow,
         on_failure: Callable[[str], None],
         stop: Callable[[], None],
     ) -> None:

@@ -24,14 +24,16 @@ from ray._private.state import state as ray_state
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from actors.train.checkpoint import CHECKPOINTS, SavedCheckpoint, saved_checkpoints
-from actors.train.metrics import OnStep
+from actors.train.metrics import OnRow, OnStep
 from actors.train.on_ray.failures import TellFailures, told
 from actors.train.on_ray.feed import Follower, start_feed
-from actors.train.on_ray.worker import Assignment, work
+from actors.train.on_ray.worker import Assignment, Program, work
 from actors.train.on_torch.lora import check_lora
+from actors.train.on_torch.process import run_sft
 from actors.train.sft_loop import SftData
 from configs.errors import UserError
 from configs.sft import SftConfig
+from configs.training import TrainingConfig
 
 _log = logging.getLogger(__name__)
 
@@ -47,9 +49,21 @@ def train_sft(
     `folder` is the run's own, absolute or a URL that every worker can write to. `on_step` is
     called in this process for every step, those of earlier attempts included. Ray is initialised.
     """
+    rows = ray.put(data)  # a reference, so that each node gets them once
+    return _fit(config, partial(_sft, config, rows), run_id, folder, on_step)
+
+
+def _sft(config: SftConfig, rows: Any, **given: Any) -> None:
+    run_sft(config, ray.get(rows), **given)
+
+
+def _fit(
+    config: TrainingConfig, program: Program, run_id: str, folder: str, on_step: OnRow
+) -> list[SavedCheckpoint]:
+    """Run a program on as many workers as the config says, until it has come to its end."""
     check_lora(config.base_model, config.lora)
     feed = start_feed()
-    assignment = Assignment(config, ray.put(data), run_id, folder, feed)
+    assignment = Assignment(program, run_id, folder, config.hang_timeout_s, feed)
     trainer = _trainer(config, folder, assignment)
     _forget_ray_notes(folder)
     try:
@@ -97,7 +111,7 @@ class _Trainer(TorchTrainer):
         self._controller.abort.remote()
 
 
-def _trainer(config: SftConfig, folder: str, assignment: Assignment) -> _Trainer:
+def _trainer(config: TrainingConfig, folder: str, assignment: Assignment) -> _Trainer:
     fs, root = fsspec.core.url_to_fs(folder)
     remote = None if isinstance(fs, LocalFileSystem) else _arrow(fs)
     least, _ = config.worker_range
@@ -122,7 +136,7 @@ def _trainer(config: SftConfig, folder: str, assignment: Assignment) -> _Trainer
     )
 
 
-def _ray_settings(config: SftConfig) -> dict[str, str]:
+def _ray_settings(config: TrainingConfig) -> dict[str, str]:
     settings = {
         # Ray Train looks at its workers every 2 s, and a fit waits for several such looks.
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",

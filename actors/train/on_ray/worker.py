@@ -6,39 +6,58 @@ of steps through the feed. A worker that hangs ends itself, so that Ray sees it 
 
 import contextlib
 import os
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import fsspec
 import ray
 import ray.train
 import ray.train.torch
+import torch
 from transformers.utils import logging as transformers_logging
 
-from actors.train.metrics import StepMetrics
+from actors.train.metrics import MetricsRow, OnRow
 from actors.train.on_ray.feed import Sender
 from actors.train.on_ray.gauges import show_step
 from actors.train.on_ray.watchdog import Watchdog
-from actors.train.on_torch.process import run_sft, share_threads
+from actors.train.on_torch.process import share_threads
 from configs.errors import JobFailed, UserError
-from configs.sft import SftConfig
 
 _LAST_WORD_S = 10.0
+
+
+class Program(Protocol):
+    """A run from its last checkpoint to its end, on one of the processes that share it."""
+
+    def __call__(
+        self,
+        *,
+        run_id: str,
+        folder: str,
+        device: torch.device,
+        on_step: OnRow,
+        on_saved: Callable[[str, Any], None],
+        on_progress: Callable[[], None],
+        leaving: Callable[[], bool],
+    ) -> None:
+        """Calls back as `actors.train.on_torch.process` says."""
+        ...
 
 
 class Assignment(NamedTuple):
     """What a worker is given."""
 
-    config: SftConfig
-    data: Any  # of SftData: a reference, so that each node gets the rows once
+    program: Program
     run_id: str
     folder: str
+    hang_timeout_s: float
     feed: Any  # a Feed
 
 
 def work(assignment: Assignment) -> None:
     """Train this worker's share to the end; nothing after an error that no retry mends."""
-    config, feed = assignment.config, assignment.feed
+    feed = assignment.feed
     if ray.get(feed.fault.remote()) is not None:
         return
     transformers_logging.disable_progress_bar()
@@ -47,30 +66,28 @@ def work(assignment: Assignment) -> None:
     leads = context.get_world_rank() == 0
     sender = Sender(feed.push.remote)
     notices = Notices()
-    watchdog = Watchdog(config.hang_timeout_s, on_hang=partial(_end, feed))
+    watchdog = Watchdog(assignment.hang_timeout_s, on_hang=partial(_end, feed))
 
-    def on_step(metrics: StepMetrics) -> None:
+    def on_step(metrics: MetricsRow) -> None:
         watchdog.tick(metrics.step)
         if leads:
             sender.add(metrics)
             show_step(assignment.run_id, metrics)
 
-    def on_saved(path: str, metrics: StepMetrics) -> None:
+    def on_saved(path: str, metrics: MetricsRow) -> None:
         sender.flush()
         _report(path, metrics)
         watchdog.tick()
 
     try:
         with watchdog, sender:
-            run_sft(
-                config,
-                ray.get(assignment.data),
+            assignment.program(
                 run_id=assignment.run_id,
                 folder=assignment.folder,
                 device=ray.train.torch.get_device(),
                 on_step=on_step,
                 on_saved=on_saved,
-                on_micro_batch=watchdog.tick,
+                on_progress=watchdog.tick,
                 leaving=notices.is_new,
             )
     except (UserError, JobFailed) as error:
@@ -93,7 +110,7 @@ class Notices:
         return new
 
 
-def _report(path: str, metrics: StepMetrics) -> None:
+def _report(path: str, metrics: MetricsRow) -> None:
     """Tell Ray Train of a checkpoint that already stands where it belongs; a barrier."""
     storage = ray.train.get_context().get_storage()
     _, stripped = fsspec.core.url_to_fs(path)

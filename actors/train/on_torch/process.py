@@ -17,6 +17,7 @@ from actors.train.sft_loop import SftData
 from actors.train.sft_run import OnSaved, continue_sft
 from configs.errors import JobFailed
 from configs.sft import SftConfig
+from configs.training import TrainingConfig
 
 _WIDTH = 200  # of what torch says about memory, which goes on to advise programmers
 
@@ -30,17 +31,17 @@ def run_sft(
     device: torch.device,
     on_step: OnStep,
     on_saved: OnSaved,
-    on_micro_batch: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
     leaving: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train to the end from the run's last checkpoint, on this rank's share.
 
     `on_step` gets the steps of earlier attempts first. `on_saved` gets each checkpoint's path
-    on every rank. `on_micro_batch` is called whenever one has been computed. `leaving` is asked
+    on every rank. `on_progress` is called whenever something has been computed. `leaving` is asked
     between checkpoints, with one answer on all ranks: whether a machine is about to be taken away.
     Raises JobFailed when the device has too little memory for a pass.
     """
-    backend = start_backend(config, device, on_micro_batch)
+    backend = start_backend(config, device, on_progress)
     with _told_when_out_of_memory(config):
         continue_sft(
             backend,
@@ -56,7 +57,7 @@ def run_sft(
 
 
 @contextmanager
-def _told_when_out_of_memory(config: SftConfig) -> Iterator[None]:
+def _told_when_out_of_memory(config: TrainingConfig) -> Iterator[None]:
     """A pass that has no room has none when it is tried again either."""
     try:
         yield

@@ -73,10 +73,14 @@ def test_a_run_stops_at_once_where_its_steps_cannot_be_kept(
         train_sft(config, SftData(datums), run_id="run", folder=str(tmp_path), on_step=on_step)
 
 
-def test_a_worker_does_not_try_again_after_such_an_error(ray_cluster: None, sft_config: SftConfig):
+def test_a_worker_does_not_try_again_after_such_an_error(ray_cluster: None):
     feed = start_feed()
     ray.get(feed.give_up.remote(UserError("The rate is too high.")))
-    work(Assignment(sft_config, data=None, run_id="run", folder="", feed=feed))  # asks no more
+
+    def program(**_: object) -> None:
+        raise AssertionError("tried again")
+
+    work(Assignment(program, run_id="run", folder="", hang_timeout_s=1.0, feed=feed))
     assert str(ray.get(feed.fault.remote())) == "The rate is too high."
 
 

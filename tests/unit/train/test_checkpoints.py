@@ -21,7 +21,7 @@ from actors.train.checkpoint import (
     write_cursor,
 )
 from actors.train.datum import Datum
-from actors.train.metrics import StepMetrics
+from actors.train.metrics import StepMetrics, validation_losses
 from configs.errors import JobFailed
 from configs.sft import SftConfig
 
@@ -42,7 +42,7 @@ def test_the_newest_stay_and_the_best_validation_always_does(
     for step, loss in enumerate(losses, start=1):
         history.append(some_step(step, validation_loss=loss))
         remote_checkpoint(folder, history, version=step)
-        prune(folder, keep_last, newest=step)
+        prune(folder, keep_last, step, validation_losses(history))
     measured = [loss for loss in losses if loss is not None]
     best = {losses.index(min(measured)) + 1} if measured else set()
     newest = range(1, len(losses) + 1)[-keep_last:]
@@ -56,7 +56,7 @@ def test_what_a_kill_left_of_a_removed_checkpoint_goes_and_a_younger_one_stays(t
     Path(checkpoint_path(str(tmp_path), 1), REMOTE).unlink()
     being_written = Path(checkpoint_path(str(tmp_path), 4))
     write_cursor(str(being_written), Cursor(history, "data"))
-    prune(str(tmp_path), keep_last=2, newest=3)
+    prune(str(tmp_path), keep_last=2, newest=3, losses={})
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-000002", "step-000003", "step-000004"]
 

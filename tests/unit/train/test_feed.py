@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_training import some_step
 
-from actors.train.metrics import StepMetrics
+from actors.train.metrics import MetricsRow
 from actors.train.on_ray.feed import Feed, News, Sender
 from configs.errors import JobFailed, UserError
 
@@ -36,7 +36,7 @@ def test_the_first_error_that_ends_a_run_is_kept():
 
 @given(st.lists(st.floats(min_value=0, max_value=1), max_size=40))
 def test_steps_that_come_fast_travel_together_and_none_is_lost(pauses_s: list[float]):
-    sent: list[list[StepMetrics]] = []
+    sent: list[list[MetricsRow]] = []
     now_s = 0.0
     with Sender(sent.append, clock=lambda: now_s) as sender:
         for number, pause_s in enumerate(pauses_s):
