@@ -65,6 +65,7 @@ class Asked:
             prompt_logprobs=likeliest if tells_prompt else None,
             json_schema=call.json_schema,
             end_ids=call.end_ids,
+            tempered=call.tempered,
         )
 
     def _prompt_text(self, prompt: list[int]) -> str | None:

@@ -31,6 +31,7 @@ class Call:
     echo: bool = False  # the prompt is part of the answer, with its log-probabilities
     json_schema: str | None = None
     end_ids: frozenset[int] | None = None  # tokens that end a completion; None: the model's own
+    tempered: bool = False  # log-probabilities at the call's temperature, not at 1
 
 
 @dataclass(frozen=True)

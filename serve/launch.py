@@ -16,7 +16,7 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
 from actors.lm.adapter import Adapter
-from actors.lm.base import resolve_base_name
+from actors.lm.base import load_tokenizer, resolve_base_name
 from actors.lm.refusals import RefusedAdapter
 from actors.lm.tiny import TINY, tiny_name
 from configs.errors import UserError
@@ -29,6 +29,8 @@ from serve.deploy import QUIET, deployed, ensure_serve
 from serve.door import open_door
 from serve.openai.backend import Backend
 from serve.openai.keys import Keys
+from serve.policy_sampler import ServerSampler
+from serve.probe import probe_question
 from serve.replica import ServedReplica
 from serve.routing import HoldersFirst
 from serve.shelf import Holdings, start_shelf
@@ -51,6 +53,13 @@ def adapter_server(
     with _server(base_model, server, Holdings()) as client:
         names = _load_all(client, adapters)
         yield AdapterClient(client, names, _described(client).adapters)
+
+
+@contextmanager
+def policy_server(base_model: str, server: ServerConfig) -> Iterator[ServerSampler]:
+    """A server for the length of a block that samples from whatever policy a trainer publishes."""
+    with _server(base_model, server, Holdings()) as client:
+        yield ServerSampler(client, probe_question(load_tokenizer(resolve_base_name(base_model))))
 
 
 class Serving(NamedTuple):

@@ -1,8 +1,8 @@
 """What goes into an engine and what comes out of it.
 
 Requests carry the adapter's name, replies its digest. `base` is the adapter with nothing in it.
-All log-probabilities are the model's own: at temperature 1, before logit bias, grammar and any
-truncation of the distribution.
+All log-probabilities are the model's own: before logit bias, grammar and any truncation of the
+distribution, and at temperature 1 unless a request wants those of its own temperature.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,6 +48,7 @@ class SampleRequest:
     prompt_logprobs: int | None = None  # the same at each place of the prompt; None: not asked
     json_schema: str | None = None  # the text is held to this JSON schema (JSON text)
     end_ids: frozenset[int] | None = None  # tokens that end the text; None: the model's own
+    tempered: bool = False  # sampled tokens' log-probabilities are those at this temperature
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from actors.lm.sampling.choose import choose_tokens
+from actors.lm.sampling.choose import choose_tokens, divisor
 from actors.lm.sampling.logprobs import read_logprobs
 from actors.lm.sampling.row import Row
 
@@ -17,11 +17,20 @@ def advance(rows: Sequence[Row], logits: Tensor) -> None:
     The host waits for the device once. Rows whose logits are not finite fail alone.
     """
     logits = logits.float()
-    logprobs = logits.log_softmax(dim=-1)
+    logprobs = _tempered(rows, logits).log_softmax(dim=-1)
     tokens = choose_tokens(_restrained(rows, logits), [row.next_chance() for row in rows])
     counts = [row.request.top_logprobs for row in rows]
     for row, token, logprob in zip(rows, *read_logprobs(logprobs, tokens, counts), strict=True):
         row.accept(token, logprob)
+
+
+def _tempered(rows: Sequence[Row], logits: Tensor) -> Tensor:
+    """The logits by which rows are told their log-probabilities."""
+    heats = [row.request.temperature if row.request.tempered else 1.0 for row in rows]
+    if all(heat in (0.0, 1.0) for heat in heats):  # a greedy row is told those at 1
+        return logits
+    told = torch.tensor([heat or 1.0 for heat in heats], dtype=torch.float64).to(logits.device)
+    return logits / divisor(told).unsqueeze(1)
 
 
 def _restrained(rows: Sequence[Row], logits: Tensor) -> Tensor:

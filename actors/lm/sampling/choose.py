@@ -40,6 +40,11 @@ class Draws:
         return self._random.random()
 
 
+def divisor(temperature: Tensor) -> Tensor:
+    """What logits are divided by, float32, at temperatures above 0."""
+    return temperature.clamp(_COLDEST, _HOTTEST).float()
+
+
 def choose_tokens(logits: Tensor, chances: Sequence[Chance]) -> Tensor:
     """Token ids [B] from logits [B, V] (float32); -inf excludes a token."""
     sampled = [row for row, chance in enumerate(chances) if chance.temperature > 0]
@@ -54,8 +59,7 @@ def choose_tokens(logits: Tensor, chances: Sequence[Chance]) -> Tensor:
 def _sample(logits: Tensor, chances: Sequence[Chance]) -> Tensor:
     settings = torch.tensor(chances, dtype=torch.float64).to(logits.device)
     temperature, top_p, top_k, draw = settings.split(1, dim=1)  # [B, 1] each
-    heat = temperature.clamp(_COLDEST, _HOTTEST).float()
-    probabilities = (logits / heat).softmax(dim=-1)
+    probabilities = (logits / divisor(temperature)).softmax(dim=-1)
     cut = [row for row, chance in enumerate(chances) if chance.top_p < 1 or chance.top_k]
     if cut:
         whole = probabilities[cut]

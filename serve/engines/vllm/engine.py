@@ -99,6 +99,12 @@ class VllmEngine:
                 f"temperature={request.temperature}: vllm takes at most {MOST_TEMPERATURE:g}",
                 "temperature",
             )
+        if request.tempered and request.temperature not in (0, 1):
+            raise BadRequest(
+                f"temperature={request.temperature}: vllm tells log-probabilities at temperature 1 "
+                "only; use that, or server.engine=torch",
+                "temperature",
+            )
         # vllm holds the text to a schema; the row only sees to it that it is one that can be held.
         parts = {"slot": 0, "adapter_digest": resident.digest, "limits": self.limits}
         if request.json_schema is not None:

@@ -30,6 +30,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "top_logprobs": st.integers(-1, 22),
     "prompt_logprobs": st.none() | st.integers(-1, 22),
     "json_schema": st.none() | SCHEMAS,
+    "tempered": st.booleans(),
 }
 
 

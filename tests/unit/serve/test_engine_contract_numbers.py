@@ -1,13 +1,15 @@
 """What every engine tells of its model: the numbers of a plain forward pass, and no others."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from engine_tests import NEAR, assert_tells, load_all, mixed, plain_logprobs, run
+from engine_tests import ENGINE, NEAR, assert_tells, load_all, mixed, plain_logprobs, run
 
 from actors.lm.adapter import Adapter
 from actors.lm.engine import Engine
+from actors.lm.refusals import BadRequest
 from actors.lm.requests import Question, SampleRequest
 
 
@@ -28,6 +30,35 @@ def test_log_probabilities_are_the_models_own(
             first = len(request.prompt_ids)
             for i, told in enumerate(sample.logprobs):
                 assert_tells(told, own[first + i - 1], ids[first + i], 3)
+
+    run(main())
+
+
+def test_who_wants_them_at_its_own_temperature_is_told_these(
+    engine: Engine, references: dict[str, Any]
+) -> None:
+    """Beside rows that do not, and whatever the temperature: greedy rows are told those at 1."""
+    heats = [0.0, 1.0] if ENGINE == "vllm" else [0.0, 0.5, 1.0, 1.7, 1e-30, 1e30]
+    requests = [
+        SampleRequest("base", [5, 6, 7], 4, temperature=heat, seed=1, tempered=tempered)
+        for heat in heats
+        for tempered in (True, False)
+    ]
+
+    async def main() -> None:
+        samples = await engine.sample(requests)
+        for request, sample in zip(requests, samples, strict=True):
+            ids = [*request.prompt_ids, *sample.token_ids]
+            own = plain_logprobs(references["base"], ids)[2:-1]
+            heat = request.temperature if request.tempered else 0.0
+            own = (own.double() / (heat or 1.0)).log_softmax(-1)
+            for told, token, place in zip(sample.logprobs, sample.token_ids, own, strict=True):
+                assert abs(told.logprob - place[token].item()) < NEAR
+        alike, plain = samples[0::2], samples[1::2]
+        assert [one.token_ids for one in alike] == [one.token_ids for one in plain]
+        if ENGINE == "vllm":
+            with pytest.raises(BadRequest, match="temperature 1 only"):
+                await engine.sample([replace(requests[0], temperature=0.5)])
 
     run(main())
 

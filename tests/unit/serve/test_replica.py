@@ -1,82 +1,25 @@
 """A shelf and its replicas in one process, on engines without a model: names, loads, rows."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from fake_engine import FakeEngine
-from local_actor import LocalActor, kept
+from local_actor import kept
+from replica_house import House, adapter, opened, run_house
 
-from actors.lm.adapter import Adapter
 from actors.lm.refusals import BadRequest, RefusedAdapter, UnknownAdapter
 from actors.lm.requests import Question
-from configs.sections import ServerConfig
-from serve import replica as replica_module
-from serve.calls import Answer, Call, Delta, Loaded, Opened, Overloaded, Refusal
+from serve.calls import Answer, Call, Delta, Opened, Overloaded, Refusal
 from serve.crowd import Crowd
-from serve.replica import Replica
 from serve.shelf import AdapterShelf, Holdings
-
-SERVER = ServerConfig(max_batch=2, max_queued_requests=4)
-HELLO: dict[str, Any] = {"prompts": ["Hello"], "max_tokens": 8}
-
-
-def adapter(number: float, base: str = "small") -> Adapter:
-    config = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "base_model_name_or_path": base}
-    return Adapter({**config, "target_modules": ["x"]}, {"a": torch.tensor([float(number)])})
-
-
-@dataclass
-class House:
-    """A shelf, and replicas that follow it."""
-
-    shelf: AdapterShelf
-    engines: list[FakeEngine]
-    replicas: list[Replica] = field(default_factory=list)
-
-    async def load(self, name: str, source: Adapter | str, at: int = 0) -> Loaded:
-        full = opened(await self.shelf.reserve(name, source))
-        loaded = opened(await self.replicas[at].load(full))
-        await self.shelf.publish(full)
-        return loaded
-
-    async def ask(self, model: str, at: int = 0, **fields: Any) -> Answer:
-        return opened(await self.replicas[at].answer(Call(model, **{**HELLO, **fields})))
-
-
-def opened(reply: Any) -> Any:
-    if isinstance(reply, Refusal):
-        raise reply.error
-    return reply
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """`run(test, *engines)` runs `test(house)`."""
-
-    def run(test: Callable[[House], Awaitable[None]], *engines: FakeEngine) -> None:
-        async def main() -> None:
-            waiting = list(engines or [FakeEngine()])
-            monkeypatch.setitem(replica_module.ENGINES, "torch", lambda *_: waiting.pop(0))
-            house = House(AdapterShelf(["small"], Holdings(str(tmp_path)), keep=kept), [*waiting])
-            shelf = LocalActor(house.shelf)
-            for _ in house.engines:
-                replica = Replica.__new__(Replica)
-                await replica.__init__("small", ["small"], SERVER, shelf)  # type: ignore[misc]
-                house.replicas.append(replica)
-            try:
-                await asyncio.wait_for(test(house), 30)
-            finally:
-                for replica in house.replicas:
-                    await replica.close()
-
-        asyncio.run(main())
-
-    return run
+    return lambda test, *engines: run_house(test, monkeypatch, tmp_path, *engines)
 
 
 def test_a_load_is_known_everywhere_when_it_is_answered(run: Any) -> None:
