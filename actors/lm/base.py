@@ -97,7 +97,7 @@ def _from_pretrained(auto: Any, name: str, **options: object) -> Any:
         raise UserError(f'base_model="{name}": no such directory.')
     source = tiny_directory() if resolved == tiny_name() else resolved
     try:
-        with _quiet_hub():
+        with quiet_hub():
             return auto.from_pretrained(source, trust_remote_code=False, **options)
     except _UNREADABLE as error:
         raise UserError(
@@ -118,7 +118,7 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet_hub() -> Iterator[None]:
+def quiet_hub() -> Iterator[None]:
     """Without the hub's lines about every retry; what it gives up on is an exception."""
     before = hub_logging.get_verbosity()
     hub_logging.set_verbosity_error()
