@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from actors.lm.plain_chat import with_plain_template
 from actors.lm.quantization import nf4
 from actors.lm.tiny import TINY, tiny_directory, tiny_name
 from configs.base import digest
@@ -48,11 +49,9 @@ def resolve_base_name(name: str) -> str:
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a base model; UserError when it has no chat template."""
+    """The tokenizer of a base model; one without a chat template gets a plain one."""
     tokenizer = _from_pretrained(AutoTokenizer, name)
-    if tokenizer.chat_template is None:
-        raise UserError(f"{name}: its tokenizer has no chat template; use an instruct model.")
-    return tokenizer
+    return tokenizer if tokenizer.chat_template else with_plain_template(name, tokenizer)
 
 
 def load_base(
