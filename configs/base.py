@@ -7,7 +7,7 @@ of input files are of the second kind, because a run is identified by what its i
 
 import hashlib
 import json
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -43,6 +43,8 @@ def execution_option(default: Any, help_line: str, **constraints: Any) -> Any:
 
 class JobConfig(Config):
     """The fields that every job has."""
+
+    aliases: ClassVar[dict[str, str]] = {}  # another name -> the field that it fills
 
     storage: str = execution_option(".", "storage root: a folder, or an fsspec URL on a cluster")
     config_file: str | None = execution_option(None, "YAML file with fields of this job")

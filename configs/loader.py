@@ -28,13 +28,14 @@ C = TypeVar("C", bound=JobConfig)
 def load_config(schema: type[C], arguments: Sequence[str]) -> C:
     """The resolved config of one job, or a UserError that lists every problem."""
     problems: list[str] = []
-    given = _command_line(schema, arguments, problems)
+    given = _own_names(schema, _command_line(schema, arguments, problems), problems)
     values: dict[str, Any] = {}
     preset, config_file = given.get("preset"), given.get("config_file")
     if preset is not None:
-        values = _merge(schema, values, _preset(preset, problems))
+        values = _own_names(schema, _preset(preset, problems), problems)
     if config_file is not None:
-        values = _merge(schema, values, read_yaml_mapping(config_file))
+        filed = _own_names(schema, read_yaml_mapping(config_file), problems)
+        values = _merge(schema, values, filed)
     if given.get("params_file") is not None:
         earlier = _earlier_config(given["params_file"], given.get("storage"))
         known = {k: v for k, v in earlier.items() if k in schema.model_fields}
@@ -97,6 +98,20 @@ def _earlier_config(path: str, storage: str | None) -> dict[str, Any]:
     return config
 
 
+def _own_names(
+    schema: type[JobConfig], values: dict[str, Any], problems: list[str]
+) -> dict[str, Any]:
+    """The values under the names of their fields; a field that got two values is a problem."""
+    named = {key: value for key, value in values.items() if key not in schema.aliases}
+    for alias, field in schema.aliases.items():
+        if alias in values and named.setdefault(field, values[alias]) != values[alias]:
+            problems.append(
+                f'"{alias}" is another name of "{field}", and the two differ: '
+                f"{values[alias]!r} and {named[field]!r}; give one of them."
+            )
+    return named
+
+
 def _command_line(
     schema: type[BaseModel], arguments: Sequence[str], problems: list[str]
 ) -> dict[str, Any]:
@@ -120,7 +135,8 @@ def _command_line(
 
 def _annotation(schema: Any, path: Sequence[str]) -> Any:
     """The type of the field at `path`, None where there is no such field."""
-    for name in path:
+    first, *rest = path
+    for name in (getattr(schema, "aliases", {}).get(first, first), *rest):
         fields = schema.model_fields if _is_section(schema) else {}
         if name not in fields:
             return None
@@ -160,7 +176,7 @@ def _without_unknown(
     for key, value in values.items():
         info = schema.model_fields.get(key)
         if info is None:
-            known = list(schema.model_fields)
+            known = [*schema.model_fields, *getattr(schema, "aliases", {})]
             problems.append(f'Unknown field "{prefix}{key}".{did_you_mean(key, known)}')
         elif isinstance(value, dict) and _is_section(info.annotation):
             section = cast(type[BaseModel], info.annotation)

@@ -50,7 +50,13 @@ def _rows(schema: type[BaseModel], prefix: str, names: Iterable[str]) -> Iterato
             continue
         required = info.default is PydanticUndefined
         default = "(required)" if required else _default(info.default)
-        yield [prefix + name, type_name(annotation), default, info.description or ""]
+        yield [prefix + name, type_name(annotation), default, _line(schema, name)]
+
+
+def _line(schema: type[BaseModel], name: str) -> str:
+    """What a field is, and its other names."""
+    others = [alias for alias, field in getattr(schema, "aliases", {}).items() if field == name]
+    return (schema.model_fields[name].description or "") + "".join(f"; also {o}=" for o in others)
 
 
 def _default(value: Any) -> str:

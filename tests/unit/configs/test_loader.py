@@ -1,6 +1,7 @@
 """Precedence, casting and the messages of the config loader."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -15,6 +16,8 @@ class Section(Config):
 
 
 class Example(RunConfig):
+    aliases: ClassVar[dict[str, str]] = {"subject": "property", "number": "count"}
+
     property: str = option("x", "text")
     count: int = option(3, "a number", ge=1)
     names: list[str] = option([], "a list")
@@ -137,3 +140,27 @@ def test_a_params_file_without_a_config_is_told(tmp_path: Path):
     (tmp_path / "p.yaml").write_text("config: 3\n")
     with pytest.raises(UserError, match=r"p\.yaml: its config is not a mapping"):
         load(f"params_file={tmp_path / 'p.yaml'}")
+
+
+def test_a_field_may_have_another_name(tmp_path: Path):
+    assert load("subject=12", "number=7") == load("property=12", "count=7")
+    config_file = tmp_path / "c.yaml"
+    config_file.write_text("subject: from-config\nnumber: 5\n")
+    config = load(f"config_file={config_file}", "property=given")
+    assert (config.property, config.count) == ("given", 5)
+    assert load("subject=x", "property=x").property == "x"
+
+
+def test_two_values_under_the_names_of_one_field_are_told(tmp_path: Path):
+    told = "\"subject\" is another name of \"property\", and the two differ: 'a' and 'b'"
+    with pytest.raises(UserError, match=f"{told}; give one of them"):
+        load("subject=a", "property=b")
+    config_file = tmp_path / "c.yaml"
+    config_file.write_text("subject: a\nproperty: b\n")
+    with pytest.raises(UserError, match=told):
+        load(f"config_file={config_file}")
+
+
+def test_another_name_is_suggested_too():
+    with pytest.raises(UserError, match=r'"subjct"\. Did you mean "subject"'):
+        load("subjct=a")
