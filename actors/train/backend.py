@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.lm.adapter import Adapter
+from actors.lm.sampler import RemotePolicy
 from actors.train.datum import Datum
 from actors.train.losses import LossName
 
@@ -126,6 +127,6 @@ class TrainingBackend(Protocol):
         """Continue exactly as the backend that saved `path` would have."""
         ...
 
-    def snapshot(self, label: Label) -> Adapter:
-        """The adapter as it is now, for sampling."""
+    def snapshot(self, label: Label) -> Adapter | RemotePolicy:
+        """The adapter as it is now, for sampling; where a service keeps it, its place there."""
         ...

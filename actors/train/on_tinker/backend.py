@@ -6,11 +6,13 @@ before either is waited for.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TypeVar
 
 import tinker
 
-from actors.lm.adapter import Adapter, Manifest, adapter_digest
+from actors.lm.adapter import Manifest, adapter_digest
+from actors.lm.sampler import RemotePolicy
 from actors.train.backend import AdamParams, Label, Passed, Pending, Stepped
 from actors.train.datum import Datum
 from actors.train.losses import LossName
@@ -18,6 +20,7 @@ from actors.train.on_tinker.asked import Asked, Parts
 from actors.train.on_tinker.faults import is_not_offered, said, told
 from actors.train.on_tinker.kept import Weights, download, write_kept
 from actors.train.on_tinker.lora import ServiceLora
+from actors.train.on_tinker.reference import ask_reference
 from actors.train.on_tinker.service import Service
 from actors.train.on_tinker.translate import passed, service_adam, service_datums, stepped
 from actors.train.remote import TINKER, Kept, read_kept
@@ -27,6 +30,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 S = TypeVar("S")
 _PART_ROWS = 128  # of what is only measured, which may be many times a batch
+_POLICY_TTL_S = 24 * 3600  # of a version that only rollouts are sampled from
 _EXPORT_TTL_S = 3600  # the shortest that the service takes; an export is removed once it is here
 
 
@@ -56,6 +60,14 @@ class TinkerBackend:
         parts = [datums[i : i + _PART_ROWS] for i in range(0, len(datums), _PART_ROWS)]
         futures = [self._client.forward(service_datums(part), loss, loss_config) for part in parts]
         return Parts([self._asked("forward", future, lambda told: told) for future in futures])
+
+    def reference(
+        self, datums: Sequence[Datum], loss_config: Mapping[str, float] | None = None
+    ) -> Pending[Passed]:
+        """What the base says of the targets whose weight is not 0; only at temperature 1."""
+        if (loss_config or {}).get("temperature", 1.0) != 1:
+            raise ValueError("the service scores at temperature 1")
+        return ask_reference(self._base, datums, self._patience_s)
 
     def forward_backward(
         self,
@@ -97,13 +109,20 @@ class TinkerBackend:
         )
         self._continue_from(state, absent)
 
-    def snapshot(self, label: Label) -> Adapter:
-        """The adapter as it is now, its weights fetched from the service."""
+    def snapshot(self, label: Label) -> RemotePolicy:
+        """The adapter as it is now: a path on the service, which lets go of it after a day."""
+        name = f"{label.name}-policy-{label.version:06d}"
         with told("saving a snapshot"):
-            path = self._client.save_weights_external(_name(label), _EXPORT_TTL_S).result(
+            saving = self._client.save_weights_for_sampler(name, _POLICY_TTL_S)
+            path = saving.result(timeout=self._patience_s).path
+        return RemotePolicy(path, self._service.digest(path))
+
+    @cached_property
+    def _base(self) -> tinker.SamplingClient:
+        with told(f"opening a sampler of {self._base_model}"):
+            return self._service.clients.create_sampling_client(base_model=self._base_model).result(
                 timeout=self._patience_s
             )
-        return Adapter(*download(self._service.rest, path.path, self._base_model))
 
     @property
     def _client(self) -> tinker.TrainingClient:

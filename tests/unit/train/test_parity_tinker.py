@@ -21,6 +21,7 @@ from actors.train.on_tinker.backend import TinkerBackend
 from actors.train.on_tinker.lora import service_lora
 from actors.train.on_tinker.service import Service, open_service
 from actors.train.on_tinker.trainer import train_on_tinker
+from actors.train.on_torch.backend import TorchBackend
 from actors.train.on_torch.shared_base import SharedBase
 from actors.train.sft_loop import SftData
 from configs.sections import LoraConfig
@@ -42,7 +43,7 @@ def there(service: Service, small_base: str) -> TinkerBackend:
 
 
 @pytest.fixture
-def here(small_base: str) -> TrainingBackend:
+def here(small_base: str) -> TorchBackend:
     return SharedBase(load_base(small_base), 4096).adapter(LoraConfig(rank=RANK, alpha=32), SEED)
 
 
@@ -70,11 +71,12 @@ def sampled(datums: list[Datum]) -> list[Datum]:
     ],
 )
 def test_losses_steps_and_adapters_agree(
-    here: TrainingBackend,
+    here: TorchBackend,
     there: TinkerBackend,
     datums: list[Datum],
     loss: LossName,
     loss_config: dict[str, float] | None,
+    tmp_path: Path,
 ):
     batch = list(datums) if loss == "cross_entropy" else sampled(datums)
     for _ in range(3):
@@ -90,10 +92,29 @@ def test_losses_steps_and_adapters_agree(
             at = datum.taught(loss)
             np.testing.assert_allclose(one[at], other[at], atol=1e-4)
     label = Label("parity", 1, 3)
-    mine, found = here.snapshot(label), there.snapshot(label)
+    mine, found = here.snapshot(label), read_adapter(there.save(str(tmp_path), label))
     assert mine.config == found.config
     for name, tensor in mine.tensors.items():
         torch.testing.assert_close(found.tensors[name], tensor, atol=1e-5, rtol=1e-4)
+
+
+def test_the_base_is_asked_beside_the_adapter(
+    here: TorchBackend, there: TinkerBackend, datums: list[Datum]
+):
+    told = []
+    for backend in (here, there):
+        backend.forward_backward(datums, "cross_entropy").result()
+        backend.optim_step(ADAM).result()
+        told.append(backend.reference(datums).result())
+    ours, theirs = told
+    assert theirs.loss == pytest.approx(ours.loss, rel=1e-5)
+    for one, other in zip(ours.logprobs, theirs.logprobs, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    with pytest.raises(ValueError, match="temperature 1"):
+        there.reference(datums, {"temperature": 0.5})
+    shuffled = replace(datums[0], target_ids=datums[0].target_ids[::-1].copy())
+    with pytest.raises(ValueError, match="tokens that follow"):
+        there.reference([shuffled])
 
 
 def test_many_rows_are_measured_in_parts(
