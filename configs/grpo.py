@@ -12,6 +12,7 @@ AdvantageName = Literal["mean", "std", "leave_one_out"]
 PolicyLossName = Literal["importance_sampling", "ppo", "cispo", "gspo"]
 ReductionName = Literal["token", "sequence", "dr_grpo"]
 KlPlace = Literal["reward", "k2", "k3"]
+OverlongName = Literal["keep", "mask", "penalise"]
 
 
 class JudgeRewardConfig(Config):
@@ -110,7 +111,7 @@ class GrpoConfig(TrainingConfig, PooledConfig):
     no_signal: Literal["drop", "replace"] = option(
         "drop", "groups whose rewards are all equal: left out, or others sampled in their place"
     )
-    overlong: Literal["keep", "mask", "penalise"] = option(
+    overlong: OverlongName = option(
         "keep", "answers that max_tokens cut: as they are, not learned from, or worth nothing"
     )
     minibatches: int = option(1, "optimiser steps that a batch is split into", ge=1)
@@ -139,6 +140,8 @@ class GrpoConfig(TrainingConfig, PooledConfig):
             raise ValueError("task=prompts needs data=PATH")
         if self.checker == "judge" and self.judge.property is None:
             raise ValueError("checker=judge needs judge.property=NAME")
+        if self.lora.dropout:
+            raise ValueError("lora.dropout must be 0: what is trained must be what was sampled")
         if self.share_gpus and self.max_staleness:
             raise ValueError("share_gpus=true needs max_staleness=0: the two take turns")
         if self.backend == "tinker" and self.temperature != 1:

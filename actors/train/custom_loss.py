@@ -7,7 +7,7 @@ does the same. It is exact where both passes see the same model, without LoRA dr
 precision in which the log-probabilities are told: float64 for a model in it, else float32.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,11 +22,17 @@ CustomLoss = Callable[[Sequence[Datum], list[Tensor]], tuple[Tensor, dict[str, f
 
 
 def forward_backward_custom(
-    backend: TrainingBackend, datums: Sequence[Datum], custom_loss: CustomLoss
+    backend: TrainingBackend,
+    datums: Sequence[Datum],
+    custom_loss: CustomLoss,
+    pass_config: Mapping[str, float] | None = None,
 ) -> Done[Passed]:
-    """Add the gradients of a custom loss of a batch; ValueError when it is no scalar of them."""
+    """Add the gradients of a custom loss of a batch; ValueError when it is no scalar of them.
+
+    `pass_config` goes to both passes: their temperature.
+    """
     everywhere = [replace(datum, weights=np.ones(len(datum), np.float32)) for datum in datums]
-    passed = backend.forward(everywhere, "cross_entropy").result()
+    passed = backend.forward(everywhere, "cross_entropy", pass_config).result()
     logprobs = [torch.tensor(values, requires_grad=True) for values in passed.logprobs]
     loss, metrics = custom_loss(datums, logprobs)
     if loss.shape or not loss.requires_grad:
@@ -35,5 +41,5 @@ def forward_backward_custom(
     surrogate = [
         replace(datum, weights=-slope.numpy()) for datum, slope in zip(datums, slopes, strict=True)
     ]
-    backend.forward_backward(surrogate, "cross_entropy").result()
+    backend.forward_backward(surrogate, "cross_entropy", pass_config).result()
     return Done(Passed(loss.item(), passed.logprobs, metrics))
