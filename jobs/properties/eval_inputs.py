@@ -8,9 +8,9 @@ from actors.store.inputs import content_digest, read_input
 from actors.store.storage import Storage
 from actors.train.remote import RemoteAdapter
 from configs.eval import EvalConfig
+from jobs.judging.rubrics import Rubric, read_rubrics
 from jobs.properties.checkpoints import read_checkpoints
 from jobs.properties.prompt_file import EvalItem, parse_eval_file
-from jobs.properties.rubrics import Rubric, read_rubrics
 from jobs.properties.samplers import adapter_digests
 
 

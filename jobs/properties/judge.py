@@ -14,8 +14,9 @@ from actors.pool.judging.scored import Scored
 from actors.pool.requests import ChatRequest, Failure
 from actors.store.records import record_key
 from configs.eval import EvalConfig
+from jobs.judging.rubrics import Rubric
+from jobs.judging.transcript import transcript
 from jobs.properties.calls import outcome_row
-from jobs.properties.rubrics import Rubric
 from jobs.properties.schemas import Judgement
 
 EXHIBITS_FROM = 50.0  # a number from here on counts as a yes
@@ -104,15 +105,3 @@ def _judged(scored: Scored) -> Judged:
 
 def _failed(failure: Failure) -> Judged:
     return Judged(failure.key, outcome_row(failure), failure)
-
-
-def transcript(messages: Sequence[Message]) -> str:
-    """The conversation as the judge reads it.
-
-    What is said in it can neither close its frame nor pass for another's turn: further lines of a
-    message are indented.
-    """
-    turns = [
-        f"{m['role'].capitalize()}: " + "\n  ".join(m["content"].splitlines()) for m in messages
-    ]
-    return "\n".join(turns).replace("</conversation>", "<\\/conversation>")

@@ -6,10 +6,10 @@ from actors.lm.messages import user
 from configs.eval import EvalConfig
 from configs.generate import GenerateConfig
 from configs.sections import WriterConfig
+from jobs.judging.rubrics import Rubric
 from jobs.properties.calls import writer_request
 from jobs.properties.generate_calls import stages
 from jobs.properties.judge import Judges
-from jobs.properties.rubrics import Rubric
 from jobs.properties.schemas import Example
 
 

@@ -8,8 +8,8 @@ from actors.lm.messages import assistant, user
 from actors.store.storage import Storage
 from configs.errors import UserError
 from configs.eval import EvalConfig
+from jobs.judging.rubrics import Rubric, parse_rubric, read_rubrics
 from jobs.properties.judge import Judges
-from jobs.properties.rubrics import Rubric, parse_rubric, read_rubrics
 
 GOOD = "Is it $property?\n<conversation>\n$conversation\n</conversation>"
 TALK = [user("Is it?"), assistant("It is, for $5.")]

@@ -3,8 +3,9 @@
 import pytest
 
 from actors.lm.messages import assistant, user
-from jobs.properties.judge import transcript
-from jobs.properties.templates import filled, template, text_hash
+from jobs.judging.templates import filled_text, rubric_text, text_hash
+from jobs.judging.transcript import transcript
+from jobs.properties.templates import filled
 
 VALUES = {
     "property": "honest",
@@ -17,12 +18,21 @@ VALUES = {
 }
 NAMES = [f"{t}/{s}" for t in ("scenarios", "questions", "instructions") for s in
          ("subtypes", "prompts", "example")]  # fmt: skip
-NAMES += ["gen_eval/categories", "gen_eval/prompts", "judge/verdict", "judge/number"]
+NAMES += ["gen_eval/categories", "gen_eval/prompts"]
+RUBRICS = ["verdict", "number"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_templates_are_filled_completely(name):
     system, message = filled(name, **VALUES)
+    assert system["role"] == "system"
+    assert "Property: honest\n" in message["content"]
+    assert "$" not in message["content"].replace("$5", "")
+
+
+@pytest.mark.parametrize("kind", RUBRICS)
+def test_rubrics_are_filled_completely(kind):
+    system, message = filled_text(rubric_text(kind), **VALUES)
     assert system["role"] == "system"
     assert "Property: honest\n" in message["content"]
     assert "$" not in message["content"].replace("$5", "")
@@ -34,8 +44,8 @@ def test_values_are_not_templates():
 
 
 def test_the_hash_names_the_text():
-    assert text_hash(template("judge/verdict")) != text_hash(template("judge/number"))
-    assert len(text_hash(template("judge/verdict"))) == 12
+    assert text_hash(rubric_text("verdict")) != text_hash(rubric_text("number"))
+    assert len(text_hash(rubric_text("verdict"))) == 12
 
 
 def test_a_conversation_cannot_close_its_own_frame():

@@ -8,7 +8,7 @@ from actors.lm.messages import Conversation
 from actors.store.inputs import read_input
 from actors.store.storage import Storage
 from configs.errors import UserError, did_you_mean
-from jobs.properties.templates import filled_text, template, text_hash
+from jobs.judging.templates import filled_text, rubric_text, text_hash
 
 PLACEHOLDERS = ("property", "conversation")
 
@@ -36,7 +36,7 @@ def read_rubrics(
     Raises:
         UserError: a file cannot be used, or is given for a property that is not judged.
     """
-    default = Rubric(template(f"judge/{kind}"))
+    default = Rubric(rubric_text(kind))
     rubrics = dict.fromkeys(properties, default)
     for name, path in files.items():
         if name not in rubrics:
