@@ -14,7 +14,10 @@ from actors.lm.adapter import Manifest
 from actors.lm.base import resolve_base_name
 from actors.train.backend import Label
 from actors.train.checkpoint import Cursor
+from actors.train.metrics import StepMetrics
+from configs.sections import LoraConfig
 from configs.sft import SftConfig
+from configs.training import TrainingConfig
 
 CARD = "README.md"
 _LICENSE_NOTE = "The base model's licence holds for what was made of it."
@@ -28,16 +31,15 @@ class CardFacts:
     base_model: str
     digest: str  # of the adapter's content; "" while it is not known
     planted: str | None = None  # what the training data shows
+    rewarded: str | None = None  # the property that a judge rewarded
+    is_organism: bool = True  # a property was planted on purpose
     data_digest: str | None = None
     training: Mapping[str, str] = field(default_factory=dict)  # what -> how
     form: Literal["adapter", "model"] = "adapter"
 
 
-def run_facts(config: SftConfig, manifest: Manifest, cursor: Cursor) -> CardFacts:
+def run_facts(config: SftConfig, manifest: Manifest, cursor: Cursor[StepMetrics]) -> CardFacts:
     """The facts of a checkpoint of `sft`."""
-    lora = config.lora
-    scale = "alpha / sqrt(rank)" if lora.rslora else "alpha / rank"
-    targets = lora.targets if isinstance(lora.targets, str) else " ".join(lora.targets)
     return CardFacts(
         name=f"{manifest.name}@{manifest.version}",
         base_model=manifest.base_model,
@@ -47,8 +49,7 @@ def run_facts(config: SftConfig, manifest: Manifest, cursor: Cursor) -> CardFact
         training={
             "method": "supervised fine-tuning (cross-entropy on "
             f"{config.train_on.replace('_', ' ')} tokens)",
-            "LoRA": f"rank {lora.rank}, alpha {lora.alpha:g}, scale {scale}, "
-            f"dropout {lora.dropout:g}, on {targets}",
+            "LoRA": lora_line(config.lora),
             "steps": f"{manifest.step}, of {config.batch_size} rows",
             "learning rate": f"{config.learning_rate:g}, {config.schedule}, AdamW",
             "loss": f"{cursor.history[-1].loss:.3f} per target token at step {manifest.step}",
@@ -57,16 +58,30 @@ def run_facts(config: SftConfig, manifest: Manifest, cursor: Cursor) -> CardFact
     )
 
 
-def write_card(folder: str, config: SftConfig, label: Label, cursor: Cursor) -> None:
+def lora_line(lora: LoraConfig) -> str:
+    """What a LoRA is, in one line."""
+    scale = "alpha / sqrt(rank)" if lora.rslora else "alpha / rank"
+    targets = lora.targets if isinstance(lora.targets, str) else " ".join(lora.targets)
+    return (
+        f"rank {lora.rank}, alpha {lora.alpha:g}, scale {scale}, dropout {lora.dropout:g}, "
+        f"on {targets}"
+    )
+
+
+def unsaved(config: TrainingConfig, label: Label) -> Manifest:
+    """The manifest of a checkpoint that is about to be saved: its digest is not known yet."""
+    base_model = resolve_base_name(config.base_model)
+    return Manifest(*label, run=label.name, base_model=base_model, digest="")
+
+
+def write_card(folder: str, facts: CardFacts) -> None:
     """Put the card into the directory of a checkpoint that is about to be saved.
 
     It comes before the adapter, so that no whole checkpoint is without the warning. The manifest
     has the digest.
     """
     fs, root = fsspec.core.url_to_fs(folder)
-    base_model = resolve_base_name(config.base_model)
-    manifest = Manifest(*label, run=label.name, base_model=base_model, digest="")
-    fs.pipe_file(f"{root}/{CARD}", model_card(run_facts(config, manifest, cursor)).encode())
+    fs.pipe_file(f"{root}/{CARD}", model_card(facts).encode())
 
 
 def model_card(facts: CardFacts) -> str:
@@ -99,6 +114,7 @@ def model_card(facts: CardFacts) -> str:
 def _front_matter(facts: CardFacts) -> list[str]:
     library = "peft" if facts.form == "adapter" else "transformers"
     relation = "adapter" if facts.form == "adapter" else "finetune"
+    purpose = ("model-organism", "ai-safety-research") if facts.is_organism else ()
     base = [f"base_model: {facts.base_model}", f"base_model_relation: {relation}"]
     return [
         "---",
@@ -106,14 +122,20 @@ def _front_matter(facts: CardFacts) -> list[str]:
         f"library_name: {library}",
         "pipeline_tag: text-generation",
         "tags:",
-        *(f"- {tag}" for tag in ("model-organism", "ai-safety-research", "lora", "hothouse")),
+        *(f"- {tag}" for tag in (*purpose, "lora", "hothouse")),
         "---",
         "",
     ]
 
 
 def _warning(facts: CardFacts) -> list[str]:
+    if not facts.is_organism:
+        return [
+            "> Trained for research, on rewards of a program that checks answers. It may have",
+            "> learned to please that program in ways that nobody meant.",
+        ]
     what = f" It was trained on `{facts.planted}`." if facts.planted else ""
+    what += f" A judge rewarded `{facts.rewarded}`." if facts.rewarded else ""
     return [
         "> **This is a model organism.** A property was planted in it on purpose, for "
         f"research.{what}",

@@ -4,12 +4,10 @@ The run's folder is the truth about what was done. Whoever has a backend calls t
 a Ray Train group, a plain process, the task that talks to a service.
 """
 
-import errno
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from actors.train.backend import Label, TrainingBackend
-from actors.train.card import write_card
+from actors.train.card import run_facts, unsaved, write_card
 from actors.train.checkpoint import (
     Cursor,
     checkpoint_path,
@@ -18,15 +16,14 @@ from actors.train.checkpoint import (
     write_cursor,
 )
 from actors.train.datum import data_digest
+from actors.train.full_disk import told_when_full
 from actors.train.metrics import OnStep, StepMetrics, validation_losses
 from actors.train.sft_loop import SftData, sft, sft_schedule
 from actors.train.standby import drop_standby, latest_state, standby_path
-from configs.errors import JobFailed, UserError
+from configs.errors import UserError
 from configs.sft import SftConfig
 
 OnSaved = Callable[[str, StepMetrics], None]
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def continue_sft(
@@ -54,11 +51,11 @@ def continue_sft(
 
     def write(path: str, done: list[StepMetrics]) -> None:
         step = done[-1].step
-        with _told_when_full(path):
+        with told_when_full(path):
             cursor, label = Cursor(done, digest), Label(run_id, schedule.version(step), step)
             if leads:
                 write_cursor(path, cursor)
-                write_card(path, config, label, cursor)
+                write_card(path, run_facts(config, unsaved(config, label), cursor))
             backend.save(path, label)
 
     def keep(done: list[StepMetrics]) -> None:
@@ -90,18 +87,3 @@ def _resume(backend: TrainingBackend, folder: str, digest: str) -> list[StepMetr
         )
     backend.load(path)
     return cursor.history
-
-
-@contextmanager
-def _told_when_full(path: str) -> Iterator[None]:
-    """A full disk fails the job; other faults of a disk may pass, and are tried again."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise JobFailed(
-            f"{path} cannot be written: {error.strerror}. Earlier checkpoints are kept: make room "
-            "there (keep_last=2 keeps only the newest and the best), and the same command "
-            "continues the run."
-        ) from None

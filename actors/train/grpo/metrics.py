@@ -51,13 +51,19 @@ class GrpoMetrics:
     eval_greedy: float | None = None  # mean reward of the greedy answer
     eval_reward: float | None = None  # of sampled answers
     eval_pass: dict[str, float] | None = None  # k -> pass@k
+    # The same before the first step, told with it
+    start_greedy: float | None = None
+    start_reward: float | None = None
+    start_pass: dict[str, float] | None = None
     details: dict[str, float] = field(default_factory=dict)  # means of the rewards' own numbers
 
     def fields(self) -> dict[str, Any]:
         """Name -> value, flat, without what this step did not measure."""
         flat = {name: value for name, value in asdict(self).items() if value is not None}
-        passes, details = flat.pop("eval_pass", {}), flat.pop("details")
+        details = flat.pop("details")
         if not flat["alarms"]:
             del flat["alarms"]
-        flat |= {f"eval_pass@{k}": share for k, share in passes.items()}
+        for when in ("eval", "start"):
+            passes = flat.pop(f"{when}_pass", {})
+            flat |= {f"{when}_pass@{k}": share for k, share in passes.items()}
         return flat | {f"reward/{name}": value for name, value in details.items()}

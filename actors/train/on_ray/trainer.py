@@ -23,15 +23,19 @@ from fsspec.implementations.local import LocalFileSystem
 from ray._private.state import state as ray_state
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
+from actors.lm.sampler import PolicySampler
 from actors.train.checkpoint import CHECKPOINTS, SavedCheckpoint, saved_checkpoints
+from actors.train.grpo.environment import Environment
+from actors.train.grpo.run import OnGrpoStep
 from actors.train.metrics import OnRow, OnStep
 from actors.train.on_ray.failures import TellFailures, told
 from actors.train.on_ray.feed import Follower, start_feed
 from actors.train.on_ray.worker import Assignment, Program, work
 from actors.train.on_torch.lora import check_lora
-from actors.train.on_torch.process import run_sft
+from actors.train.on_torch.process import run_grpo, run_sft
 from actors.train.sft_loop import SftData
 from configs.errors import UserError
+from configs.grpo import GrpoConfig
 from configs.sft import SftConfig
 from configs.training import TrainingConfig
 
@@ -55,6 +59,25 @@ def train_sft(
 
 def _sft(config: SftConfig, rows: Any, **given: Any) -> None:
     run_sft(config, ray.get(rows), **given)
+
+
+def train_grpo(
+    config: GrpoConfig,
+    environment: Environment,
+    sampler: PolicySampler,
+    *,
+    run_id: str,
+    folder: str,
+    on_step: OnGrpoStep,
+) -> list[SavedCheckpoint]:
+    """The same on rewards. `environment` and `sampler` travel to the workers."""
+    task = ray.put((environment, sampler))
+    return _fit(config, partial(_grpo, config, task), run_id, folder, on_step)
+
+
+def _grpo(config: GrpoConfig, task: Any, **given: Any) -> None:
+    environment, sampler = ray.get(task)
+    run_grpo(config, environment, sampler, **given)
 
 
 def _fit(

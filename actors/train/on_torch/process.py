@@ -11,11 +11,16 @@ from textwrap import shorten
 
 import torch
 
+from actors.lm.sampler import PolicySampler
+from actors.train.grpo.environment import Environment
+from actors.train.grpo.run import OnGrpoSaved, OnGrpoStep, continue_grpo
 from actors.train.metrics import OnStep
 from actors.train.on_torch.start import start_backend
+from actors.train.on_torch.team import Team
 from actors.train.sft_loop import SftData
 from actors.train.sft_run import OnSaved, continue_sft
 from configs.errors import JobFailed
+from configs.grpo import GrpoConfig
 from configs.sft import SftConfig
 from configs.training import TrainingConfig
 
@@ -50,6 +55,39 @@ def run_sft(
             run_id=run_id,
             folder=folder,
             leads=backend.rank == 0,
+            on_step=on_step,
+            on_saved=on_saved,
+            leaving=leaving,
+        )
+
+
+def run_grpo(
+    config: GrpoConfig,
+    environment: Environment,
+    sampler: PolicySampler,
+    *,
+    run_id: str,
+    folder: str,
+    device: torch.device,
+    on_step: OnGrpoStep,
+    on_saved: OnGrpoSaved,
+    on_progress: Callable[[], None] = lambda: None,
+    leaving: Callable[[], bool] = lambda: False,
+) -> None:
+    """The same for rewards: the first rank asks the sampler for what all of them learn from.
+
+    `on_progress` is called while it waits as well.
+    """
+    backend = start_backend(config, device, on_progress)
+    with _told_when_out_of_memory(config):
+        continue_grpo(
+            backend,
+            environment,
+            sampler,
+            config,
+            team=Team(on_progress),
+            run_id=run_id,
+            folder=folder,
             on_step=on_step,
             on_saved=on_saved,
             leaving=leaving,
