@@ -170,11 +170,15 @@ def rollout_config(**fields: Any) -> GrpoConfig:
 
 @contextmanager
 def open_source(
-    task: FakeTask, sampler: FakeSampler, config: GrpoConfig, folder: Path | str
+    task: FakeTask,
+    sampler: FakeSampler,
+    config: GrpoConfig,
+    folder: Path | str,
+    tick: Callable[[], None] = lambda: None,
 ) -> Iterator[RolloutSource]:
     """A source of rollouts, closed at the end of the block."""
     files = RolloutFiles(str(folder))
-    source = RolloutSource(task, sampler, TOKENIZER, config, name="run", files=files)
+    source = RolloutSource(task, sampler, TOKENIZER, config, name="run", files=files, tick=tick)
     try:
         source.open()
         yield source

@@ -14,6 +14,7 @@ from actors.train.grpo.collect import Collected, Collector
 from actors.train.grpo.filters import group_has_signal
 from actors.train.grpo.order import problem_at, seed_of
 from actors.train.grpo.rollout import Batch
+from configs.errors import JobFailed
 
 _MOST_TRIED = 3  # times the problems of a batch, in search of groups with signal
 
@@ -75,6 +76,11 @@ class Ahead:
             for _ in range(config.problems_per_batch):
                 draw()
         collected = [task.result() for task in drawn]
+        if not any(one.group.rollouts_G for one in collected):
+            raise JobFailed(
+                f"Step {step}: the reward of none of its rollouts could be had, so there is "
+                "nothing to learn from. What was done is kept: the same command continues the run."
+            )
         batch = Batch(
             groups_P=[one.group for one in collected],
             replaced=len(drawn) - config.problems_per_batch,
