@@ -1,4 +1,4 @@
-"""Batches of rollouts that a small model could have said, and a backend that shows its gradients."""
+"""Batches of rollouts that a small model could have said, and a backend that shows gradients."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -94,7 +94,7 @@ def _entropy(batch: Batch) -> float:
     """Minus the mean log-probability of what was sampled, by the sampler; 0 of nothing."""
     rollouts = (rollout for group in batch.groups_P for rollout in group.rollouts_G)
     told = [logprob for rollout in rollouts for turn in rollout.turns for logprob in turn.logprobs]
-    return -fmean(told or [0.0])
+    return fmean(-logprob for logprob in told) if told else 0.0
 
 
 def _share(of: Sequence[torch.Tensor]) -> float:

@@ -1,14 +1,17 @@
 """Two processes, each with the whole base or with a part of it, train what one process trains."""
 
 import os
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
+from small_rollouts import grpo_config, small_batch
 from small_training import small_config, small_datums
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
@@ -16,6 +19,7 @@ from transformers import PreTrainedModel
 from actors.lm.adapter import read_adapter
 from actors.train.backend import AdamParams, Label
 from actors.train.datum import normalised
+from actors.train.grpo.learn import learn
 from actors.train.on_torch import start
 from actors.train.on_torch.backend import TorchBackend
 from actors.train.on_torch.start import start_backend
@@ -45,6 +49,26 @@ def train(backend: TorchBackend, folder: str, drops: bool) -> list[tuple[float, 
     return told
 
 
+def learn_from_rewards(config: SftConfig) -> list[dict[str, Any]]:
+    """What is told of three batches of rollouts, learned from in one update and in several."""
+    backend = start_backend(config, torch.device("cpu"))
+    several: dict[str, Any] = {
+        "loss": "gspo",
+        "minibatches": 2,
+        "kl_to_base": 0.1,
+        "kl_in": "k2",
+        "clip_high": 1e-3,
+    }
+    told: list[dict[str, Any]] = []
+    for fields in ({"truncated_is": 2.0}, several, {"reduction": "dr_grpo", "temperature": 0.7}):
+        batch = small_batch(backend, [[1, 0, 0, 1], [0, 0.5, 1], [1, 1]])
+        learnt = learn(backend, batch, grpo_config(**fields), AdamParams(learning_rate=1e-2))
+        numbers = {name: value for name, value in asdict(learnt).items() if value is not None}
+        del numbers["advantages_P"]
+        told.append(numbers)
+    return told
+
+
 def rank_main(rank: int, ways: dict[str, SftConfig], folder: Path) -> None:
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
@@ -56,6 +80,8 @@ def rank_main(rank: int, ways: dict[str, SftConfig], folder: Path) -> None:
         assert (DTensor in parts) == (config.sharding == "fsdp")
         told = train(backend, str(folder / way), config.lora.dropout > 0)
         torch.save(told, folder / f"{way}{rank}")
+        if not config.lora.dropout:  # which is none of GRPO's
+            torch.save(learn_from_rewards(config), folder / f"learnt-{way}{rank}")
     dist.destroy_process_group()
 
 
@@ -72,6 +98,7 @@ def test_two_ranks_train_as_one(small_base: str, tmp_path: Path):
         "fsdp": config(**sharded),
         "dropout": config(**dropping, **sharded),
     }
+    learnt = learn_from_rewards(config())
     torch.multiprocessing.spawn(rank_main, (ways, tmp_path), nprocs=2)
     for way, trained in ways.items():
         drops = trained.lora.dropout > 0
@@ -79,6 +106,10 @@ def test_two_ranks_train_as_one(small_base: str, tmp_path: Path):
             told = torch.load(tmp_path / f"{way}{rank}")
             for found, expected in zip(told, alone[drops], strict=True):
                 assert found == pytest.approx(expected, rel=1e-4)
+            if not drops:
+                rewarded = torch.load(tmp_path / f"learnt-{way}{rank}")
+                for found, expected in zip(rewarded, learnt, strict=True):
+                    assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
         one = read_adapter(str(tmp_path / f"alone{drops}")).tensors
         two = read_adapter(str(tmp_path / way)).tensors
         assert one.keys() == two.keys()
