@@ -81,6 +81,17 @@ class ServerClient:
         """
         return await tell(self._shelf.remove.remote(name))
 
+    async def sleep(self) -> None:
+        """Have all engines leave their devices to somebody else, once what runs is answered.
+
+        What is asked from then on waits for `wake`, loads and unloads as well.
+        """
+        await tell(self._shelf.rest.remote(True))
+
+    async def wake(self) -> None:
+        """Have all of them answer again."""
+        await tell(self._shelf.rest.remote(False))
+
     def has_shelf(self) -> bool:
         """Whether the shelf lives, or is too busy to tell. Without it nothing is answered again."""
         try:

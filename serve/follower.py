@@ -20,12 +20,14 @@ class Follower:
     def __init__(self, shelf: Any, engine: Engine) -> None:
         self._shelf, self._engine = shelf, engine
         self.residents = Residents(engine, self._fetch)
+        self._asleep, self._turned = False, asyncio.Event()
         self._name, self._view, self._looked_s = uuid.uuid4().hex[:8], View(-1, {}), 0.0
 
     async def start(self) -> None:
         """Look once, and then for ever."""
         await self._look()
         self._following = asyncio.create_task(self._follow())
+        self._settling = asyncio.create_task(self._keep_settled())
 
     async def digests(self) -> dict[str, str]:
         """`name@version` -> digest of what can be asked for; Unavailable without the shelf.
@@ -43,10 +45,13 @@ class Follower:
         """RuntimeError when it has stopped to follow."""
         if self._following.done():
             raise RuntimeError("the replica no longer hears of adapters that come and go")
+        if self._settling.done():
+            raise RuntimeError("the replica's engine could not fall asleep or wake up")
 
     def close(self) -> None:
         """Follow no longer."""
         self._following.cancel()
+        self._settling.cancel()
 
     async def _follow(self) -> None:
         while True:
@@ -56,11 +61,23 @@ class Follower:
         stats, asked_s = self._engine.stats(), time.monotonic()
         resident, wanted = self.residents.names, self.residents.wanted
         view: View = await self._shelf.watch.remote(
-            self._name, self._view.serial, stats, resident, wanted
+            self._name, self._view.serial, stats, resident, wanted, self._asleep
         )
         gone = [full for full in self._view.digests if full not in view.digests]
         self._view, self._looked_s = view, asked_s
         self.residents.retire(gone)
+        if view.asleep != self._asleep:
+            self._turned.set()
+
+    async def _keep_settled(self) -> None:
+        """Have the engine asleep or awake, as the shelf wants it, beside the polls."""
+        while True:
+            await self._turned.wait()
+            self._turned.clear()
+            while self._view.asleep != self._asleep:
+                await (self._engine.wake() if self._asleep else self._engine.sleep())
+                self._asleep = not self._asleep
+                await self._shelf.settled.remote(self._name, self._asleep)
 
     async def _fetch(self, full: str) -> Adapter:
         found = await self._shelf.fetch.remote(full)

@@ -39,7 +39,8 @@ class ServerSampler:
     patience_s: float = _PATIENCE_S
 
     async def open(self) -> None:
-        """Unload what earlier processes of the run published."""
+        """Wake the server, and unload what earlier processes of the run published."""
+        await self.wake()  # a trainer may have died while it slept
         described = await self._patient("the adapter server", self.client.describe)
         for model in described.adapters:
             if model != BASE:
@@ -98,12 +99,12 @@ class ServerSampler:
         return [choice.sample for choice in answer.choices]
 
     async def sleep(self) -> None:
-        """Give the GPU to the trainer."""
-        raise NotImplementedError
+        """Have the server leave its devices to the trainer; what is asked now waits for `wake`."""
+        await self._patient("putting the server to sleep", self.client.sleep)
 
     async def wake(self) -> None:
-        """Take it back."""
-        raise NotImplementedError
+        """Take them back."""
+        await self._patient("waking the server", self.client.wake)
 
     async def close(self) -> None:
         """Nothing is held here."""

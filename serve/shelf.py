@@ -8,7 +8,7 @@ comes back to it, and no disk needs to be shared.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -29,10 +29,14 @@ LEASE_S = 5.0  # a replica that has not polled for so long is gone, and must not
 
 
 class View(NamedTuple):
-    """What can be asked: `name@version` -> digest, and how many changes came before."""
+    """What can be asked: `name@version` -> digest, and how many changes came before.
+
+    `asleep` says that engines are to leave their devices to somebody else.
+    """
 
     serial: int
     digests: dict[str, str]
+    asleep: bool = False
 
 
 class Watcher(NamedTuple):
@@ -43,6 +47,7 @@ class Watcher(NamedTuple):
     stats: EngineStats
     resident: list[str]
     wanted: list[str]  # somebody waits for these to be loaded
+    asleep: bool
 
 
 class Leaving(NamedTuple):
@@ -75,6 +80,7 @@ class AdapterShelf:
         self._adapters: dict[str, Any] = {}  # name@version -> reference to the adapter
         self._leaving: dict[str, Leaving] = {}
         self._watchers: dict[str, Watcher] = {}
+        self._asleep = False
         self._serial, self._clock = 0, clock
         self._news = asyncio.Condition()
 
@@ -131,18 +137,37 @@ class AdapterShelf:
             return [self._leaving[full].reference]
         return Refusal(UnknownAdapter(full, [BASE, *self._registry.digests()]))
 
+    async def rest(self, asleep: bool) -> None:
+        """Have every replica's engine asleep, or awake, also those that are yet to come."""
+        self._asleep = asleep
+        await self._changed()
+        await self._until(lambda: all(one.asleep == asleep for one in self._alive()))
+
     async def watch(
-        self, replica: str, seen: int, stats: EngineStats, resident: list[str], wanted: list[str]
+        self,
+        replica: str,
+        seen: int,
+        stats: EngineStats,
+        resident: list[str],
+        wanted: list[str],
+        asleep: bool,
     ) -> View:
         """What there is, as soon as it is more than `seen`, or after a while."""
-        self._watchers[replica] = Watcher(seen, self._clock(), stats, resident, wanted)
+        self._watchers[replica] = Watcher(seen, self._clock(), stats, resident, wanted, asleep)
         self._let_go()
         async with self._news:
             self._news.notify_all()  # who waits for this replica to have seen a change
             with suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_S):
                     await self._news.wait_for(lambda: self._serial > seen)
-        return View(self._serial, self._registry.digests())
+        return View(self._serial, self._registry.digests(), self._asleep)
+
+    async def settled(self, replica: str, asleep: bool) -> None:
+        """A replica's engine has fallen asleep, or is awake again."""
+        if replica in self._watchers:
+            self._watchers[replica] = self._watchers[replica]._replace(asleep=asleep)
+        async with self._news:
+            self._news.notify_all()
 
     async def roll_call(self) -> dict[str, Watcher]:
         """The replicas that answer, with what they tell just now."""
@@ -158,16 +183,23 @@ class AdapterShelf:
             self._serial += 1
             changed = self._serial
             self._news.notify_all()
-        while self._is_behind(changed):
+        await self._until(lambda: not self._is_behind(changed))
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Looks again at every news, and now and then: a replica may be gone."""
+        while not holds():
             async with self._news:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_POLL_S):
                         await self._news.wait()
 
     def _is_behind(self, serial: int) -> bool:
+        return any(one.seen < serial for one in self._alive())
+
+    def _alive(self) -> Iterable[Watcher]:
         oldest_s = self._clock() - LEASE_S
         self._watchers = {k: one for k, one in self._watchers.items() if one.polled_s > oldest_s}
-        return any(one.seen < serial for one in self._watchers.values())
+        return self._watchers.values()
 
     def _let_go(self) -> None:
         """Of removed adapters that nobody waits for, or will."""

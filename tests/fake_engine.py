@@ -32,6 +32,7 @@ class FakeEngine:
         self.loaded: dict[str, str] = {BASE: BASE_DIGEST}
         self.running: list[str] = []
         self.loads = 0
+        self.sleeps = False
         self.problem: str | None = None  # of every adapter's scores
         self.death: str | None = None
 
@@ -51,6 +52,8 @@ class FakeEngine:
     async def sample(
         self, requests: Sequence[SampleRequest], on_piece: OnPiece | None = None
     ) -> list[Sample]:
+        while self.sleeps:
+            await asyncio.sleep(0)
         for request in requests:
             self._check(request.adapter)
         return await asyncio.gather(
@@ -65,6 +68,16 @@ class FakeEngine:
             Scores(self.loaded[name], [] if self.problem else told, self.problem)
             for name in adapters
         ]
+
+    async def sleep(self) -> None:
+        assert not self.sleeps
+        while self.running:
+            await asyncio.sleep(0)
+        self.sleeps = True
+
+    async def wake(self) -> None:
+        assert self.sleeps
+        self.sleeps = False
 
     def adapters(self) -> dict[str, str]:
         return dict(self.loaded)

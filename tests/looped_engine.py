@@ -41,6 +41,12 @@ class LoopedEngine:
     async def score(self, adapters: Sequence[str], questions: Sequence[Question]) -> list[Scores]:
         return await self.there(self.engine.score(adapters, questions))
 
+    async def sleep(self) -> None:
+        await self.there(self.engine.sleep())
+
+    async def wake(self) -> None:
+        await self.there(self.engine.wake())
+
     def adapters(self) -> dict[str, str]:
         return self.engine.adapters()
 

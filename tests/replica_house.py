@@ -42,8 +42,9 @@ class House:
         await self.shelf.publish(full)
         return loaded
 
-    async def start_replica(self) -> None:
-        """One more, on the next engine."""
+    async def start_replica(self, engine: FakeEngine) -> None:
+        """One more, on an engine."""
+        replica_module.ENGINES["torch"] = lambda *_: engine
         replica = Replica.__new__(Replica)
         await replica.__init__("small", ["small"], SERVER, LocalActor(self.shelf))  # type: ignore[misc]
         self.replicas.append(replica)
@@ -67,12 +68,12 @@ def run_house(
     """Run `test(house)` with a replica on each engine."""
 
     async def main() -> None:
-        waiting = list(engines or [FakeEngine()])
-        monkeypatch.setitem(replica_module.ENGINES, "torch", lambda *_: waiting.pop(0))
-        house = House(AdapterShelf(["small"], Holdings(str(folder)), keep=kept), [*waiting])
+        monkeypatch.setattr(replica_module, "ENGINES", {})
+        shelf = AdapterShelf(["small"], Holdings(str(folder)), keep=kept)
+        house = House(shelf, list(engines or [FakeEngine()]))
         try:
-            for _ in house.engines:
-                await house.start_replica()
+            for engine in house.engines:
+                await house.start_replica(engine)
             await asyncio.wait_for(test(house), 30)
         finally:
             for replica in house.replicas:

@@ -1,4 +1,4 @@
-"""The four verbs of an engine, and the limits of its model."""
+"""The verbs of an engine, and the limits of its model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,6 +68,15 @@ class Engine(Protocol):
 
     async def score(self, adapters: Sequence[str], questions: Sequence[Question]) -> list[Scores]:
         """What each adapter says to all the questions, in the order of the adapters."""
+
+    async def sleep(self) -> None:
+        """Leave the device to somebody else: weights go to the host, the cache is dropped.
+
+        What runs is finished first. What is asked from then on waits for `wake`.
+        """
+
+    async def wake(self) -> None:
+        """Take the device back, after `sleep`."""
 
     def adapters(self) -> dict[str, str]:
         """Name -> digest of everything that can answer now, base included."""

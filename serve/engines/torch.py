@@ -56,6 +56,7 @@ class TorchEngine:
         self._stepper = Stepper(
             self._bank, cache_tokens=cache_tokens, step_tokens=step_tokens, max_rows=max_batch
         )
+        self._on_gpu = base.model.device.type == "cuda"
         self._loaded = {BASE: _Loaded(BASE_SLOT, base.digest)}
         self._loading = asyncio.Lock()
         self._moves: set[asyncio.Task[Any]] = set()
@@ -100,6 +101,14 @@ class TorchEngine:
             return await self._thread.score(
                 score(self._bank, slots, digests, questions, self._step_tokens)
             )
+
+    async def sleep(self) -> None:
+        """Leave the device to somebody else; on a CPU there is nothing to leave."""
+        await self._thread.rest(self._stepper.leave_device if self._on_gpu else _stay)
+
+    async def wake(self) -> None:
+        """Take it back."""
+        await self._thread.go_on(self._stepper.return_to_device if self._on_gpu else _stay)
 
     def adapters(self) -> dict[str, str]:
         """Name -> digest of everything that can answer now."""
@@ -177,6 +186,10 @@ def _in_use(found: Sequence[_Loaded]) -> Iterator[None]:
         for loaded in found:
             loaded.calls.discard(call)
         call.set_result(None)
+
+
+def _stay() -> None:
+    """What an engine on a CPU does to leave its device."""
 
 
 def _abandon(row: Row, answer: "asyncio.Future[Sample]") -> None:

@@ -51,6 +51,8 @@ class ModelThread:
         self._inbox: list[Callable[[], None]] = []
         self._scorings: deque[tuple[Generator[None, None, Any], Future[Any]]] = deque()
         self._tickets: dict[Row, Ticket] = {}
+        self._held: list[Callable[[], None]] | None = None  # what comes while the thread rests
+        self._leaving: tuple[Callable[[], None], Future[None]] | None = None  # as soon as it can
         self._closed = False
         self._busy_since: float | None = None
         self.stats: EngineStats = stepper.stats()
@@ -79,6 +81,23 @@ class ModelThread:
         self._put(lambda: self._scorings.append((passes, future)))
         return asyncio.wrap_future(future)
 
+    def rest(self, leave: Callable[[], None]) -> "asyncio.Future[None]":
+        """Finish what is begun, run `leave`, and hold back what comes until `go_on`."""
+        future: Future[None] = Future()
+        with self._wake:
+            self._held, self._leaving = [], (leave, future)
+            self._wake.notify()
+        return asyncio.wrap_future(future)
+
+    def go_on(self, come_back: Callable[[], None]) -> "asyncio.Future[None]":
+        """Run `come_back`, and then what was held back."""
+        future: Future[None] = Future()
+        with self._wake:
+            self._inbox += [lambda: _settle(future, come_back), *(self._held or ())]
+            self._held = None
+            self._wake.notify()
+        return asyncio.wrap_future(future)
+
     def check_alive(self) -> None:
         """RuntimeError when the thread has ended or does not come back from its work."""
         if not self._thread.is_alive():
@@ -98,21 +117,23 @@ class ModelThread:
         with self._wake:
             if self._closed:
                 raise RuntimeError(_CLOSED)
-            self._inbox.append(work)
+            (self._inbox if self._held is None else self._held).append(work)
             self._wake.notify()
 
     def _run(self) -> None:
         torch.set_num_threads(self._threads)  # OpenMP's count belongs to the thread that sets it
         try:
             while (inbox := self._take_inbox()) is not None:
-                for work in [*inbox, self._step, self._score_once]:
+                for work in [*inbox, self._step, self._score_once, self._leave_when_done]:
                     self._busy_since = time.monotonic()
                     work()
         finally:
             with self._wake:
-                self._closed, inbox = True, self._inbox
+                self._closed, inbox = True, [*self._inbox, *(self._held or ())]
             for work in inbox:  # so that those who came last are told as well
                 work()
+            if self._leaving is not None:
+                _fail(self._leaving[1], RuntimeError(_CLOSED))
             for _, future in self._scorings:
                 _fail(future, RuntimeError(_CLOSED))
             self._deliver([_Update(t, None, RuntimeError(_CLOSED)) for t in self._tickets.values()])
@@ -121,12 +142,20 @@ class ModelThread:
         """What was asked since the last time; waits when there is nothing to do; None: closed."""
         with self._wake:
             self._busy_since = None
-            while not (self._closed or self._inbox or self._scorings or self._stepper.has_work):
+            while not (self._closed or self._inbox or self._leaving or self._has_rows()):
                 self._wake.wait()
             if self._closed:
                 return None
             inbox, self._inbox = self._inbox, []
             return inbox
+
+    def _has_rows(self) -> bool:
+        return bool(self._scorings or self._stepper.has_work)
+
+    def _leave_when_done(self) -> None:
+        if self._leaving is not None and not (self._inbox or self._has_rows()):
+            (leave, future), self._leaving = self._leaving, None
+            _settle(future, leave)
 
     def _step(self) -> None:
         if not self._stepper.has_work:

@@ -103,6 +103,15 @@ class Cache:
         self.memory.forget_cells()
         self.prefixes.clear()
 
+    def give_up(self) -> None:
+        """Give the memory back while nobody has a seat; everything is forgotten."""
+        self.clear()
+        self.memory.give_up()
+
+    def take_back(self) -> None:
+        """After `give_up`, seats can be taken again."""
+        self.memory.take_back()
+
     def compact(self) -> None:
         """Close the holes among the cells."""
         self.memory.move(self.book.compact())

@@ -49,7 +49,7 @@ class CacheMemory:
     def __init__(self, shape: CacheShape, blocks: int) -> None:
         self.shape = shape
         self.slabs: dict[int, KeysValues] = {}
-        self._store = shape.zeros(blocks, BLOCK_TOKENS)
+        self._blocks, self._store = blocks, shape.zeros(blocks, BLOCK_TOKENS)
 
     def follow(self, book: CellBook) -> None:
         """Give every slab the capacity that the book says."""
@@ -79,6 +79,15 @@ class CacheMemory:
     def forget_cells(self) -> None:
         """Give the memory of all cells back."""
         self.slabs.clear()
+
+    def give_up(self) -> None:
+        """Give all of the memory back, and with it what was stored."""
+        self.forget_cells()
+        self._store = self.shape.zeros(0, BLOCK_TOKENS)
+
+    def take_back(self) -> None:
+        """After `give_up`, be there again, empty."""
+        self._store = self.shape.zeros(self._blocks, BLOCK_TOKENS)
 
     def read(self, cell: Cell, tokens: int) -> KeysValues:
         """A copy of a cell's first tokens."""

@@ -87,6 +87,17 @@ class Stepper:
         """Give up the rows of a step that failed, and the cache; the rows are returned."""
         return self._seats.drop_running()
 
+    def leave_device(self) -> None:
+        """Move weights to the host and give the cache up; there must be no work."""
+        self._cache.give_up()
+        self._bank.move(torch.device("cpu"))
+        torch.cuda.empty_cache()
+
+    def return_to_device(self) -> None:
+        """After `leave_device`, be able to work again."""
+        self._bank.move(self._cache.memory.shape.device)
+        self._cache.take_back()
+
     def stats(self) -> EngineStats:
         """How busy it is."""
         return EngineStats(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from actors.lm.adapter import Adapter
@@ -76,6 +77,13 @@ class SlotBank:
             yield
         finally:
             self._router.routing = None
+
+    def move(self, device: torch.device) -> None:
+        """Take the base's weights and those of all slots to another device."""
+        # transformers' own `to` refuses some models; nothing of it is needed here.
+        nn.Module.to(self.base.model, device)
+        for part in (*self._shrinks.values(), *self._layers.values()):
+            part.move(device)
 
     def _free_slot(self) -> int:
         taken = len(self._loaded)

@@ -32,6 +32,10 @@ class Shrink:
         slots, _, old_rank, _ = self.A.shape
         self.A = F.pad(self.A, (0, 0, 0, rank - old_rank, 0, 0, 0, capacity - slots))
 
+    def move(self, device: torch.device) -> None:
+        """Take the slots' weights to another device."""
+        self.A = self.A.to(device)
+
     def hidden(self, x: Tensor, member: int, routing: Routing) -> Tensor:
         """One sibling's hidden values, [N, in] -> [N, r]; base tokens are left out.
 
@@ -65,6 +69,10 @@ class SlotLinear(nn.Module):
         """Make room for more slots or a higher rank; what is loaded stays."""
         slots, old_rank, _ = self.B.shape
         self.B = F.pad(self.B, (0, 0, 0, rank - old_rank, 0, capacity - slots))
+
+    def move(self, device: torch.device) -> None:
+        """Take the slots' weights to another device; the base's are moved with their model."""
+        self.B = self.B.to(device)
 
     @torch.no_grad()
     def fill(self, slot: int, a: Tensor, b: Tensor, scale: float) -> None:

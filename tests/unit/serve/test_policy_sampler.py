@@ -149,6 +149,39 @@ def test_what_waiting_does_not_mend_ends_the_run(run: Any) -> None:
     run(test)
 
 
+def test_it_sleeps_and_wakes_on_all_replicas(run: Any) -> None:
+    async def test(sampler: ServerSampler, handle: Handle) -> None:
+        published = await sampler.publish("run-1", 1, adapter(1))
+        running = asyncio.create_task(sampler.sample(published.model, [5], 1, SAMPLING, seed=1))
+        while not handle.house.engines[0].running:
+            await asyncio.sleep(0)
+        await sampler.sleep()
+        assert running.done()
+        assert [engine.sleeps for engine in handle.house.engines] == [True, True]
+        waiting = asyncio.create_task(sampler.sample(published.model, [5], 1, SAMPLING, seed=1))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        await sampler.wake()
+        assert [engine.sleeps for engine in handle.house.engines] == [False, False]
+        assert await waiting == await running
+        await sampler.publish("run-1", 2, adapter(2))
+
+    run(test, FakeEngine(step_s=0.005), FakeEngine(step_s=0.005))
+
+
+def test_a_replica_that_comes_while_the_others_sleep_sleeps_too(run: Any) -> None:
+    async def test(sampler: ServerSampler, handle: Handle) -> None:
+        await sampler.sleep()
+        late = FakeEngine()
+        await handle.house.start_replica(late)
+        while not late.sleeps:
+            await asyncio.sleep(0)
+        await sampler.open()  # as a trainer does that was started again
+        assert not late.sleeps
+
+    run(test)
+
+
 def test_it_travels() -> None:
     sampler = ServerSampler(ServerClient(_Plain(), "shelf"), PROBE)  # type: ignore[arg-type]
     there = pickle.loads(pickle.dumps(sampler))

@@ -261,3 +261,41 @@ def test_a_step_that_does_not_come_back_is_noticed(
         engine.check_alive()
 
     _run(main())
+
+
+def test_what_leaves_a_gpu_comes_back(
+    engine: TorchEngine, small: tuple[str, list[Adapter]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a CPU in the GPU's place: the cache goes, and everything answers as before."""
+    monkeypatch.setattr(engine, "_on_gpu", True)
+    requests = [SampleRequest(name, [5] * 40, max_tokens=6, seed=1) for name in ("base", "one@1")]
+
+    async def main() -> None:
+        await engine.load("one@1", small[1][0])
+        before = await engine.sample(requests)
+        assert engine.stats().cache_tokens_used
+        await engine.sleep()
+        memory = engine._stepper._cache.memory
+        assert not memory.slabs
+        assert memory._store.keys.numel() == 0
+        await engine.wake()
+        assert await engine.sample(requests) == before
+        again = await engine.sample(requests)  # by what is stored since
+        assert [one.token_ids for one in again] == [one.token_ids for one in before]
+
+    _run(main())
+
+
+def test_who_waits_for_a_sleep_when_the_engine_ends_is_told(engine: TorchEngine) -> None:
+    async def main() -> None:
+        running = asyncio.ensure_future(engine.sample([_ENDLESS]))
+        while not engine.stats().running:
+            await asyncio.sleep(0)
+        sleeping = asyncio.ensure_future(engine.sleep())
+        held = asyncio.ensure_future(engine.sample([_ENDLESS]))
+        await asyncio.sleep(0)
+        await engine.close()
+        outcomes = await asyncio.gather(running, sleeping, held, return_exceptions=True)
+        assert all(isinstance(one, RuntimeError) for one in outcomes)
+
+    _run(main())
