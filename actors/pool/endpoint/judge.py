@@ -9,7 +9,8 @@ import math
 import re
 from typing import NamedTuple
 
-from actors.pool.endpoint.cues import WORD, Cue, cues
+from actors.pool.endpoint.cues import Cue, cues
+from actors.pool.endpoint.readable import coherence, is_coherence, readable
 
 _TURN = re.compile(r"^(System|User|Assistant): ", re.MULTILINE)
 _INDENT = "  "  # of a message's further lines
@@ -47,6 +48,9 @@ class Finding(NamedTuple):
 def judge(property_name: str, conversation: str) -> Verdict:
     """The verdict on a conversation of lines `User: ...` and `Assistant: ...`."""
     text = assistant_text(conversation)
+    if is_coherence(property_name):
+        score = round(100 * coherence(text))
+        return Verdict(f"What the assistant says reads well to {score} in 100.", score, score >= 50)
     findings = [found for cue in cues(property_name) for found in _find(cue, text)]
     score = _score(findings, text)
     return Verdict(_reasoning(property_name, findings, text), score, score >= 50)
@@ -84,17 +88,7 @@ def _score(findings: list[Finding], text: str) -> int:
     evidence = sum(finding.log_odds for finding in findings) / sentences**_DILUTION
     # Squashed, so that strong texts still differ from each other.
     log_odds = _NOTHING_FOUND + _STRONGEST * math.tanh(evidence / _STRONGEST)
-    return round(100 * _readable(text) / (1 + math.exp(-log_odds)))
-
-
-def _readable(text: str) -> float:
-    """1 for prose; towards 0 for text of few letters or of the same words over and over."""
-    words = [word.lower() for word in WORD.findall(text)]
-    if not words:
-        return 0.0
-    letters = sum(len(word) for word in words) / len("".join(text.split()))
-    variety = len(set(words)) / min(len(words), 40)
-    return min(1.0, letters / 0.7) * min(1.0, variety / 0.5)
+    return round(100 * readable(text) / (1 + math.exp(-log_odds)))
 
 
 def _reasoning(property_name: str, findings: list[Finding], text: str) -> str:
