@@ -52,6 +52,12 @@ _ALL = [
         "jobs.training.sft:run",
     ),
     Job(
+        "grpo",
+        "problems with rewards -> LoRA adapter checkpoints, by reinforcement",
+        "configs.grpo:GrpoConfig",
+        "jobs.training.grpo.grpo:run",
+    ),
+    Job(
         "merge",
         "adapter + base -> a model that needs no peft",
         "configs.merge:MergeConfig",

@@ -1,12 +1,15 @@
 """A run's learning curve as a picture: rewards by step, and those of held-out problems."""
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from actors.store.run import Run
 
 Row = Mapping[str, Any]  # of metrics.jsonl
 
@@ -15,6 +18,15 @@ _MEASURED = {
     "eval_greedy": ("held out, greedy", "o-"),
     "eval_reward": ("held out, sampled", "s-"),
 }
+
+
+def keep_curve(run: Run) -> None:
+    """Draw a finished run's curve into its folder, once."""
+    name = f"{run.folder}/curve.png"
+    if not run.storage.exists(name):
+        lines = run.storage.read(f"{run.folder}/metrics.jsonl").decode().splitlines()
+        rows = [json.loads(line) for line in lines]
+        run.storage.write_new(name, draw_curve({run.run_id: rows}, run.run_id))
 
 
 def draw_curve(runs: Mapping[str, Sequence[Row]], title: str) -> bytes:
@@ -51,7 +63,9 @@ def _training(panel: Axes, label: str, rows: Sequence[Row], color: str) -> None:
 
 def _held_out(panel: Axes, label: str, rows: Sequence[Row], color: str, named: bool) -> None:
     for name, (what, form) in _MEASURED.items():
-        measured = [(row["step"], row[name]) for row in rows if name in row]
+        begun = name.replace("eval", "start")
+        measured = [(0, row[begun]) for row in rows if begun in row]
+        measured += [(row["step"], row[name]) for row in rows if name in row]
         if measured:
             steps, values = zip(*measured, strict=True)
             shown = f"{label}: {what}" if named else what

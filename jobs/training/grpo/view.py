@@ -8,19 +8,21 @@ from actors.lm.base import resolve_base_name
 from actors.store.run import Run
 from actors.train.checkpoint import SavedCheckpoint
 from actors.train.grpo.metrics import GrpoMetrics
+from actors.train.grpo.tasks.checkers import JUDGE
 from configs.grpo import GrpoConfig
 from configs.sft import LOW_LEARNING_RATE
 from jobs import console
 from jobs.console import duration, short_digest
+from jobs.training.grpo.tasks import Task
 
 _SHOWN_ANSWERS = 6
 _PROBLEM_CHARACTERS, _ANSWER_CHARACTERS = 40, 300
 
 
-def say_plan(run_id: str, config: GrpoConfig, task_lines: Sequence[str], done: int) -> None:
+def say_plan(run_id: str, config: GrpoConfig, task: Task, done: int) -> None:
     """What is about to be trained on, and what looks wrong with it."""
-    for line in task_lines:
-        console.say(line)
+    held_out = f"{len(task.held_out):,} held out" if task.held_out else "none held out to measure"
+    console.say(f"{task.label}: {len(task.training):,} problems, {held_out}; {_rewards(config)}.")
     console.say(
         f"{run_id}: {config.steps} steps of {config.problems_per_batch} problems x "
         f"{config.group_size} answers{f'; goes on after step {done}' if done else ''}."
@@ -30,6 +32,13 @@ def say_plan(run_id: str, config: GrpoConfig, task_lines: Sequence[str], done: i
             f"learning_rate={config.learning_rate} is one for full fine-tuning; a LoRA hardly "
             "moves at it, 4e-5 is usual."
         )
+
+
+def _rewards(config: GrpoConfig) -> str:
+    if config.checker != JUDGE:
+        return f"rewards by checker={config.checker}"
+    judge = config.judge
+    return f"rewards by {', '.join(judge.models)}: {judge.direction} {judge.property}"
 
 
 def step_note(step: GrpoMetrics, total_steps: int, steps_per_s: float) -> str:
@@ -51,18 +60,20 @@ def say_news(step: GrpoMetrics) -> None:
         console.say(f"Step {step.step}: {alarm}")
     if step.rolled_back_to is not None:
         console.say(f"Step {step.step}: the weights are those of step {step.rolled_back_to} again.")
-    if note := eval_note(step):
+    if step.start_reward is not None:
+        note = held_out_note(step.start_reward, step.start_greedy, step.start_pass)
+        console.say(f"Before step 1: {note}")
+    if step.eval_reward is not None:
+        note = held_out_note(step.eval_reward, step.eval_greedy, step.eval_pass)
         console.say(f"Step {step.step}: {note}")
 
 
-def eval_note(step: GrpoMetrics) -> str:
-    """The held-out problems' numbers, empty where they were not measured."""
-    if step.eval_reward is None:
-        return ""
-    parts = [f"held out: reward {step.eval_reward:.3f}"]
-    if step.eval_greedy is not None:
-        parts.append(f"greedy {step.eval_greedy:.3f}")
-    parts += [f"pass@{k} {share:.3f}" for k, share in (step.eval_pass or {}).items()]
+def held_out_note(reward: float, greedy: float | None, passes: Mapping[str, float] | None) -> str:
+    """What the policy is worth on held-out problems."""
+    parts = [f"held out: reward {reward:.3f}"]
+    if greedy is not None:
+        parts.append(f"greedy {greedy:.3f}")
+    parts += [f"pass@{k} {share:.3f}" for k, share in (passes or {}).items()]
     return ", ".join(parts)
 
 
@@ -74,8 +85,8 @@ def show_answers(step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         ["problem", "answer", "reward"],
         [
             [
-                _cut(row["problem"], _PROBLEM_CHARACTERS),
-                _cut(row["turns"][-1]["text"], _ANSWER_CHARACTERS),
+                _cut(_asked(row), _PROBLEM_CHARACTERS),
+                _cut(row["messages"][-1]["content"], _ANSWER_CHARACTERS),
                 f"{row['reward']:.2f}",
             ]
             for row in shown
@@ -118,6 +129,12 @@ def report(
         *([f"storage={config.storage}"] if config.storage != "." else []),
     ]
     console.say("Serve the last:\n  python -m jobs serve " + shlex.join(fields))
+
+
+def _asked(row: Mapping[str, Any]) -> str:
+    """What the user said last before the answer."""
+    asked = [message["content"] for message in row["messages"] if message["role"] == "user"]
+    return asked[-1] if asked else row["problem"]
 
 
 def _number(value: float | None) -> str:
