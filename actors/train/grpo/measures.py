@@ -11,23 +11,13 @@ from actors.train.grpo.learn import Learnt
 from actors.train.grpo.metrics import GrpoMetrics
 from actors.train.grpo.rollout import Batch, Rollout
 from actors.train.metrics import process_memory_mb
-from configs.errors import JobFailed
 from configs.grpo import GrpoConfig
 
 
 def row_of(step: int, batch: Batch, learnt: Learnt, config: GrpoConfig) -> GrpoMetrics:
-    """The metrics of a step with its alarms, its times not known yet.
-
-    JobFailed where no rollout has a reward.
-    """
+    """The metrics of a step with its alarms, its times not known yet."""
     groups = batch.groups_P
     rollouts = [rollout for group in groups for rollout in group.rollouts_G]
-    lost = sum(group.lost for group in groups)
-    if not rollouts:
-        raise JobFailed(
-            f"Step {step}: none of its {lost} rollouts has a reward, so what tells rewards does "
-            "not answer. The same command continues from the last checkpoint."
-        )
     lengths = [rollout.num_tokens for rollout in rollouts]
     judged = [r.reward.is_correct for r in rollouts if r.reward.is_correct is not None]
     behind = [(step - turn.version, len(turn.token_ids)) for r in rollouts for turn in r.turns]
@@ -40,7 +30,7 @@ def row_of(step: int, batch: Batch, learnt: Learnt, config: GrpoConfig) -> GrpoM
         groups=len(groups),
         no_signal=learnt.no_signal,
         replaced=batch.replaced,
-        lost=lost,
+        lost=sum(group.lost for group in groups),
         tokens=sum(lengths),
         length=fmean(lengths),
         max_length=max(lengths),

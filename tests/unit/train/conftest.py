@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from small_base import write_small_base
+from small_grpo import write_outspoken_base
 from small_training import service_config, small_config, small_datums, train_in_process
 from tinker_front import KEY, NoDownloads, Opened, local_front
 
@@ -86,3 +87,9 @@ def whole(
         folder, config = str(tmp_path_factory.mktemp("whole")), service_config(small_base)
         data = SftData(datums)
         return train_on_tinker(config, data, run_id="run", folder=folder, on_step=lambda m: None)
+
+
+@pytest.fixture(scope="session")
+def outspoken_base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of a base that a few steps of reinforcement learning change."""
+    return write_outspoken_base(tmp_path_factory.mktemp("outspoken"))

@@ -1,0 +1,180 @@
+"""Planted faults, each of which a run catches: what answers is not what is trained, or broke."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_grpo import PlainLetters, SamplerHere, digests_of, run_small_grpo, small_grpo_config
+
+from actors.lm.adapter import Adapter
+from actors.lm.requests import BASE, Sample
+from actors.lm.sampler import Published, RemotePolicy
+from actors.train.backend import AdamParams, Done, Stepped
+from actors.train.grpo.metrics import GrpoMetrics
+from actors.train.on_torch.backend import TorchBackend
+from configs.errors import JobFailed
+from configs.sections import SamplingConfig
+
+TASK = PlainLetters(held=0)
+
+
+class Faulty(SamplerHere):
+    """Right until the second version."""
+
+    first: Published | None = None
+
+    async def publish(self, name: str, version: int, policy: Adapter | RemotePolicy) -> Published:
+        published = await super().publish(name, version, policy)
+        if self.first is None:
+            self.first = published
+            return published
+        return self.twisted(published, self.first)
+
+    def twisted(self, published: Published, first: Published) -> Published:
+        return published
+
+
+class NeverDelivered(Faulty):
+    """Goes on with the first adapter, and knows it."""
+
+    def twisted(self, published: Published, first: Published) -> Published:
+        return replace(first, model=published.model)
+
+
+class SaysItWasDelivered(Faulty):
+    """Goes on with the first adapter under the digest of the new one."""
+
+    def twisted(self, published: Published, first: Published) -> Published:
+        return replace(first, model=published.model, digest=published.digest)
+
+
+class AnswersByTheBase(SamplerHere):
+    """Whatever is asked for, the base answers, under the digest of what was asked for."""
+
+    tells = True
+
+    async def sample(self, model: str, *arguments: Any, **fields: Any) -> list[Sample]:
+        digest = self.local.engine.adapters()[model]
+        samples = await super().sample(BASE, *arguments, **fields)
+        return samples if self.tells else [replace(s, adapter_digest=digest) for s in samples]
+
+
+class LiesOfTheBase(AnswersByTheBase):
+    tells = False
+
+
+class AtAnotherTemperature(SamplerHere):
+    """Samples, and tells log-probabilities, at twice the temperature."""
+
+    async def sample(
+        self,
+        model: str,
+        prompt_ids: Sequence[int],
+        n: int,
+        sampling: SamplingConfig,
+        seed: int,
+    ) -> list[Sample]:
+        warmer = sampling.model_copy(update={"temperature": 2 * sampling.temperature})
+        return await super().sample(model, prompt_ids, n, warmer, seed)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "told"),
+    [
+        (NeverDelivered, r"Version 2 was published as \w{12}, and run-\w{4}@2 answers as \w{12}"),
+        (SaysItWasDelivered, r"run-\w{4}@2 gives a probe's tokens log-probabilities that are up"),
+        (AnswersByTheBase, r"run-\w{4}@1 was published as \w+ and an answer came from"),
+        (LiesOfTheBase, r"Step 1: ratio is .*what was sampled from is not what is trained"),
+        (AtAnotherTemperature, r"Step 1: .*kl is .*another version or temperature"),
+    ],
+)
+def test_rollouts_of_another_policy_stop_the_run(
+    outspoken_base: str, tmp_path: Path, sampler: type[SamplerHere], told: str
+):
+    warm = {"steps": 5, "learning_rate": 0.1} if sampler is LiesOfTheBase else {}
+    config = small_grpo_config(
+        outspoken_base, learning_rate=0.1, on_alarm="stop", max_tokens=2, warm_start=warm
+    )
+    with pytest.raises(JobFailed, match=told):
+        run_small_grpo(config, tmp_path, task=TASK, sampler=sampler(outspoken_base))
+
+
+def test_an_alarm_can_be_told_alone(outspoken_base: str, tmp_path: Path):
+    config = small_grpo_config(outspoken_base, steps=2)
+    sampler = AtAnotherTemperature(outspoken_base)
+    rows = run_small_grpo(config, tmp_path, task=TASK, sampler=sampler)
+    assert len(rows) == 2
+    assert all("kl is" in " ".join(row.alarms) for row in rows)
+
+
+def test_a_correct_temperature_raises_no_alarm(outspoken_base: str, tmp_path: Path):
+    config = small_grpo_config(outspoken_base, steps=2, temperature=2.0, on_alarm="stop")
+    rows = run_small_grpo(config, tmp_path, task=TASK)
+    assert all(row.kl < 1e-6 for row in rows)
+
+
+Poison = Callable[[set[int]], None]
+
+
+@pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> Poison:
+    """Gradients that are not numbers at some of the optimiser's steps, counted from 1."""
+
+    def plant(at: set[int]) -> None:
+        taken, step = [0], TorchBackend.optim_step
+
+        def optim_step(self: TorchBackend, adam: AdamParams) -> Done[Stepped]:
+            taken[0] += 1
+            if taken[0] in at:
+                self._flat.grads[0] = torch.nan
+            return step(self, adam)
+
+        monkeypatch.setattr(TorchBackend, "optim_step", optim_step)
+
+    return plant
+
+
+@pytest.mark.parametrize("on_alarm", ["warn", "stop"])
+def test_what_is_not_a_number_ends_the_run(
+    outspoken_base: str, tmp_path: Path, poison: Poison, on_alarm: str
+):
+    poison({3})
+    config = small_grpo_config(outspoken_base, on_alarm=on_alarm, max_tokens=2)
+    with pytest.raises(JobFailed, match=r"Step 3: grad_norm is nan.*lower learning_rate"):
+        run_small_grpo(config, tmp_path, task=TASK)
+    assert [step for step, _, _ in digests_of(tmp_path)] == [2]
+
+
+def test_a_run_goes_back_to_its_last_checkpoint_and_on_from_there(
+    outspoken_base: str, tmp_path: Path, poison: Poison
+):
+    poison({4})
+    config = small_grpo_config(outspoken_base, on_alarm="rollback", steps=6, max_tokens=3)
+    rows = run_small_grpo(config, tmp_path / "run", task=TASK)
+    assert [row.rolled_back_to for row in rows] == [None, None, None, 2, None, None]
+    assert [row.step for row in rows] == [1, 2, 3, 4, 5, 6]
+    # Nothing is kept of the step that broke, and versions are never used twice.
+    saved = digests_of(tmp_path / "run")
+    assert [(step, version) for step, version, _ in saved] == [(0, 1), (2, 3), (6, 7)]
+
+    def cut(row: GrpoMetrics) -> None:
+        if row.step == 5:
+            raise KeyboardInterrupt
+
+    poison({4})
+    with pytest.raises(KeyboardInterrupt):
+        run_small_grpo(config, tmp_path / "cut", task=TASK, on_step=cut)
+    poison({2})
+    run_small_grpo(config, tmp_path / "cut", task=TASK)
+    assert digests_of(tmp_path / "cut") == saved
+
+
+def test_a_run_that_does_not_get_on_ends(outspoken_base: str, tmp_path: Path, poison: Poison):
+    poison(set(range(3, 20)))
+    config = small_grpo_config(outspoken_base, on_alarm="rollback", steps=9, max_tokens=2)
+    with pytest.raises(JobFailed, match=r"Step 5: .*went back to its last checkpoint 2 times"):
+        run_small_grpo(config, tmp_path, task=TASK)
+    assert [step for step, _, _ in digests_of(tmp_path)] == [0, 2]
