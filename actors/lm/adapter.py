@@ -7,12 +7,14 @@ are read and written through fsspec: the storage root may be an object store.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import fsspec
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as dump_tensors
@@ -58,9 +60,35 @@ class Adapter:
         """Hex SHA-256 over the determining config and every tensor's name, type, shape, bytes."""
         return adapter_digest(self.config, self.tensors)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the digest: who receives an adapter computes it from what arrived."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without the digest: who receives an adapter computes it from what arrived.
+
+        The tensors travel as arrays of bytes, which pickle hands on as they lie: as tensors they
+        would cost more than all the rest of a hand-over.
+        """
+        packed = {name: _packed(tensor) for name, tensor in self.tensors.items()}
+        return _unpacked, (self.config, packed, self.manifest)
+
+
+class _Packed(NamedTuple):
+    raw: NDArray[np.uint8]
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+
+def _packed(tensor: torch.Tensor) -> _Packed:
+    flat = tensor.detach().cpu().contiguous().flatten()
+    return _Packed(flat.view(torch.uint8).numpy(), tensor.dtype, tuple(tensor.shape))
+
+
+def _unpacked(
+    config: dict[str, Any], packed: dict[str, _Packed], manifest: Manifest | None
+) -> Adapter:
+    tensors = {name: torch.empty(one.shape, dtype=one.dtype) for name, one in packed.items()}
+    for name, tensor in tensors.items():
+        # Copied: what arrives may lie in memory that others read as well.
+        tensor.flatten().view(torch.uint8).numpy()[:] = packed[name].raw
+    return Adapter(config, tensors, manifest)
 
 
 def adapter_digest(config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> str:

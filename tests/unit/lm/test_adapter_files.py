@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,24 @@ def test_tensors_changed_after_training_are_refused(folder: Path) -> None:
     save_file(changed, folder / TENSORS)
     with pytest.raises(UserError, match="do not match its manifest's digest"):
         read_adapter(str(folder))
+
+
+def test_a_sent_adapter_is_the_same_whatever_its_tensors(folder: Path) -> None:
+    found = read_adapter(str(folder))
+    odd = {
+        "half": torch.randn(3, 5).bfloat16(),
+        "turned": torch.randn(3, 5).T,
+        "none": torch.zeros(0, 4),
+        "one": torch.tensor(2.5),
+    }
+    sent = replace(found, tensors={**found.tensors, **odd})
+    arrived = pickle.loads(pickle.dumps(sent))
+    assert (arrived.config, arrived.manifest) == (sent.config, sent.manifest)
+    for name, tensor in sent.tensors.items():
+        assert arrived.tensors[name].dtype == tensor.dtype
+        assert torch.equal(arrived.tensors[name], tensor)
+        arrived.tensors[name].zero_()  # its own
+    assert sent.tensors["one"] == 2.5
 
 
 def test_a_sent_adapter_has_the_digest_of_what_arrived(folder: Path) -> None:
