@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from actors.train.backend import AdamParams, Passed, Stepped, TrainingBackend
-from actors.train.grpo.kl import k1, k3
+from actors.train.grpo.kl import k3
 from actors.train.grpo.lessons import Lesson
 from actors.train.grpo.objective import ask, clipped_of, pass_config
-from actors.train.grpo.off_policy import truncated_weights
 from actors.train.grpo.reductions import token_factors
+from actors.train.grpo.token_advantages import token_advantages
 from configs.grpo import GrpoConfig
 
 
@@ -90,8 +90,8 @@ def update_often(
         datums = [replace(lesson.datum, logprobs=None) for lesson in lessons_D]
         base_D = backend.reference(datums, pass_config(config)).result().logprobs
         updated.kl_base = _mean_kl(lessons_D, old_D, base_D)
-    worth_D = [
-        _worth(lesson, old_D[i], None if base_D is None else base_D[i], config)
+    advantages_D = [
+        token_advantages(lesson, old_D[i], None if base_D is None else base_D[i], config)
         for i, lesson in enumerate(lessons_D)
     ]
     for part in _parts(len(lessons_D), config, order):
@@ -101,7 +101,7 @@ def update_often(
                 lessons_D[i].datum,
                 weights=_float32(lessons_D[i].said * count),
                 logprobs=old_D[i],
-                advantages=_float32(worth_D[i] * count),
+                advantages=_float32(advantages_D[i] * count),
             )
             for i, count in zip(part, counts, strict=True)
         ]
@@ -124,24 +124,6 @@ def _parts(lessons: int, config: GrpoConfig, order: int) -> Iterator[list[int]]:
 def _counts(lessons_D: Sequence[Lesson], config: GrpoConfig) -> list[float]:
     lengths = [int(lesson.said.sum()) for lesson in lessons_D]
     return token_factors(lengths, config.reduction, config.max_tokens).tolist()
-
-
-def _worth(
-    lesson: Lesson,
-    old: NDArray[np.floating],
-    base: NDArray[np.floating] | None,
-    config: GrpoConfig,
-) -> NDArray[np.float64]:
-    """[T]: each token's advantage, by what the base and the sampler say of it."""
-    trainer = torch.from_numpy(old)
-    worth = torch.full_like(trainer, lesson.advantage, dtype=torch.float64)
-    if base is not None and config.kl_in == "reward":
-        worth -= config.kl_to_base * k1(trainer, torch.from_numpy(base))
-    if config.is_cap is not None:
-        assert lesson.datum.logprobs is not None
-        sampler = torch.from_numpy(lesson.datum.logprobs)
-        worth *= truncated_weights(trainer, sampler, config.is_cap)
-    return worth.numpy() * lesson.said
 
 
 def _mean_kl(
