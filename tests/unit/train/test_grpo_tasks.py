@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from small_base import byte_tokenizer
 
@@ -78,6 +79,23 @@ def test_without_the_hub_a_file_mends_it(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError, match=r"openai/gsm8k .* give data=PATH"):
         read({}, task="gsm8k", data=None)
+
+
+def test_of_the_hub_the_test_split_is_held_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    commit = tmp_path / "datasets--openai--gsm8k" / "snapshots" / ("0" * 40) / "main"
+    commit.mkdir(parents=True)
+    (commit.parents[2] / "refs").mkdir()
+    (commit.parents[2] / "refs" / "main").write_text("0" * 40)
+    for split, rows in (("train", gsm8k("1", "2")), ("test", gsm8k("5", "6", "7")[2:])):
+        table = pyarrow.Table.from_pylist(rows)
+        pyarrow.parquet.write_table(table, commit / f"{split}-00000-of-00001.parquet")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    held = read({}, task="gsm8k", data=None)
+    assert [problem.key for problem in held.training] == ["train:1", "train:2"]
+    assert [(problem.key, problem.answer) for problem in held.held_out] == [("test:1", "7")]
+    files = {"e.jsonl": [{"question": "And then?", "answer": "#### 8"}]}
+    apart = read(files, task="gsm8k", data=None, eval_data="e.jsonl")
+    assert [problem.answer for problem in apart.held_out] == ["8"]
 
 
 def test_prompts_are_texts_or_messages():
