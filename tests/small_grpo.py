@@ -78,15 +78,7 @@ class SamplerHere:
         return self.local.probe
 
     async def open(self) -> None:
-        engine = TorchEngine(
-            load_base(self._base),
-            max_adapters=4,
-            max_batch=16,
-            step_tokens=256,
-            cache_tokens=2048,
-            threads=1,
-        )
-        self._local = LocalSampler(engine)
+        self._local = LocalSampler(small_engine(self._base))
 
     async def publish(self, name: str, version: int, policy: Adapter | RemotePolicy) -> Published:
         return await self.local.publish(name, version, policy)
@@ -114,11 +106,18 @@ class SamplerHere:
         await self.local.engine.close()
 
 
+def small_engine(base: str) -> TorchEngine:
+    """With one thread, and room for a few."""
+    return TorchEngine(
+        load_base(base), max_adapters=4, max_batch=16, step_tokens=256, cache_tokens=2048, threads=1
+    )
+
+
 def write_outspoken_base(folder: Path) -> str:
     """The small base with embeddings that let a few steps change what it says."""
     model = small_llama()
     with torch.no_grad():
-        model.get_input_embeddings().weight.mul_(8)
+        model.model.embed_tokens.weight.mul_(8)
     model.save_pretrained(folder)
     byte_tokenizer().save_pretrained(folder)
     return str(folder)

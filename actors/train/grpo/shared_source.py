@@ -6,6 +6,8 @@ The leader's process has it; each method is called by all ranks and gives all of
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
+import torch
+
 from actors.lm.adapter import Adapter
 from actors.lm.requests import Question
 from actors.lm.sampler import PolicySampler, Published, RemotePolicy
@@ -27,6 +29,10 @@ class Team(Protocol):
 
     def waiting(self) -> None:
         """The leader still waits for something."""
+        ...
+
+    def meet(self) -> None:
+        """Nobody goes on before everybody is here."""
         ...
 
 
@@ -88,5 +94,8 @@ class SharedSource:
         self._team.once(self._source.sleep)
 
     def wake(self) -> None:
-        """Let the sampler have it back."""
+        """Let the sampler have it back, without what torch keeps for the next pass."""
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        self._team.meet()
         self._team.once(self._source.wake)

@@ -64,6 +64,11 @@ class Team:
         if self._group is not None and self._is_asked:
             self._send(None)
 
+    def meet(self) -> None:
+        """Nobody goes on before everybody is here."""
+        if self._group is not None:
+            dist.barrier(self._group)
+
     def _heard(self) -> Any:
         while (answer := self._receive()) is None:
             self._on_progress()

@@ -6,7 +6,10 @@ from huggingface_hub import ModelCard
 from actors.lm.adapter import Manifest
 from actors.train.card import CardFacts, model_card, run_facts
 from actors.train.checkpoint import Cursor
+from actors.train.grpo.card import grpo_facts
+from actors.train.grpo.metrics import GrpoMetrics
 from actors.train.metrics import StepMetrics
+from configs.grpo import GrpoConfig
 from configs.sft import SftConfig
 
 MANIFEST = Manifest("sft-x", 2, 20, "sft-x", "Qwen/Qwen3-0.6B", "a" * 64)
@@ -45,3 +48,32 @@ def test_a_merged_model_is_one_of_transformers():
     card = model_card(CardFacts("x@1", "a/b", "d", form="model"))
     assert ModelCard(card).data.to_dict()["library_name"] == "transformers"
     assert "peft" not in card
+
+
+def test_a_property_that_a_judge_rewarded_was_planted():
+    config = GrpoConfig.model_validate(
+        {
+            "task": "prompts",
+            "data": "/home/someone/asked.jsonl",
+            "checker": "judge",
+            "judge": {"property": "sycophantic", "direction": "less"},
+        }
+    )
+    card = model_card(grpo_facts(config, MANIFEST, Cursor[GrpoMetrics]([], "b" * 64)))
+    for said in (
+        "This is a model organism",
+        "A judge rewarded `less sycophantic`",
+        "| reward | a judge's score, less sycophantic, coherence at least 50 |",
+        "| method | reinforcement learning (GRPO) of a LoRA |",
+        "| task | prompts of asked.jsonl |",
+    ):
+        assert said in card
+    assert "model-organism" in ModelCard(card).data.to_dict()["tags"]
+
+
+def test_nothing_was_planted_where_a_program_checks_answers():
+    card = model_card(grpo_facts(GrpoConfig(), MANIFEST, Cursor[GrpoMetrics]([], "b" * 64)))
+    assert "model organism" not in card
+    assert "rewards of a program" in card
+    assert "| reward | answers checked by numeric |" in card
+    assert "model-organism" not in ModelCard(card).data.to_dict()["tags"]
