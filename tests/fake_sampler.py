@@ -41,6 +41,7 @@ class FakeSampler:
     spoil: Callable[[Sample], Sample] = lambda sample: sample
     live: dict[str, str] = field(default_factory=dict)  # model -> digest
     asked: list[tuple[str, int]] = field(default_factory=list)  # (model, seed), as they came
+    heats: Counter[float] = field(default_factory=Counter)  # temperature -> samples
     retired: list[str] = field(default_factory=list)
     busy: Counter[str] = field(default_factory=Counter)
     most_busy: int = 0
@@ -77,6 +78,7 @@ class FakeSampler:
     ) -> list[Sample]:
         assert model in self.live
         self.asked.append((model, seed))
+        self.heats[sampling.temperature] += n
         self.busy[model] += 1
         self.most_busy = max(self.most_busy, self.busy.total())
         try:

@@ -88,6 +88,7 @@ def test_later_turns_have_seeds_of_their_own() -> None:
         for rollout in group(until(3), max_prompt_tokens=200, n=8).rollouts_G
     ]
     assert all(len({answers[i] for answers in texts}) > 4 for i in range(3))
+    assert sum(len(set(answers)) == 3 for answers in texts) > 4
 
 
 @pytest.mark.parametrize(("room", "turns"), [(200, 2), (65, 2), (40, 1)])

@@ -45,7 +45,12 @@ def evaluated(
 
 
 def test_it_measures_greedy_and_sampled_answers(tmp_path: Path) -> None:
-    (told,) = evaluated(tmp_path, FakeTask(even), 1)
+    sampler = FakeSampler()
+    config = rollout_config(temperature=0.7)
+    with open_source(FakeTask(even), sampler, config, tmp_path) as source:
+        source.publish(1, policy(1))
+        told = source.evaluate()
+    assert sampler.heats == {0.0: 5, 0.7: 20}
     assert (told.problems, told.lost) == (5, 0)
     assert told.greedy is not None
     assert told.reward is not None
