@@ -20,7 +20,7 @@ from configs.errors import UserError
 from configs.sections import SamplingConfig
 from serve.prompts import encode_prompt
 
-_SEEDS = 2**31  # what the service takes
+SEEDS = 2**31  # what the service takes
 
 
 class TinkerClient:
@@ -48,30 +48,40 @@ class TinkerClient:
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
             top_p=sampling.top_p,
-            stop=self._stop(sampling.stop),
-            seed=None if seed is None else seed % _SEEDS,
+            stop=stops_of(self._tokenizer, sampling.stop),
+            seed=None if seed is None else seed % SEEDS,
         )
         try:
             with told(f"sampling from {adapter}"):
                 answer = await self._samplers[adapter].sample(prompt, 1, params)
         except Refused as refusal:
             raise BadRequest(str(refusal)) from None
-        return self._sample(answer.sequences[0], sampling.stop, self._digests[adapter])
+        return sample_of(
+            self._tokenizer, answer.sequences[0], sampling.stop, self._digests[adapter]
+        )
 
     def adapters(self) -> dict[str, str]:
         """Name -> digest, which is one of the adapter's place on the service."""
         return dict(self._digests)
 
-    def _stop(self, strings: Sequence[str]) -> list[str] | None:
-        """None is the model's own end of turn, which a list of strings would do away with."""
-        return [*strings, str(self._tokenizer.eos_token)] if strings else None
 
-    def _sample(self, given: tinker.SampledSequence, stop: Sequence[str], digest: str) -> Sample:
-        text = decode(self._tokenizer, given.tokens)
-        ends = [place for string in stop if (place := text.find(string)) >= 0]
-        logprobs = [TokenLogprob(logprob, ()) for logprob in given.logprobs or ()]
-        reason = "length" if given.stop_reason == "length" else "stop"
-        return Sample(given.tokens, logprobs, text[: min(ends, default=None)], reason, digest)
+def stops_of(tokenizer: PreTrainedTokenizerBase, strings: Sequence[str]) -> list[str] | None:
+    """What ends an answer. None is the model's own end of turn, which a list would do away with."""
+    return [*strings, str(tokenizer.eos_token)] if strings else None
+
+
+def sample_of(
+    tokenizer: PreTrainedTokenizerBase,
+    given: tinker.SampledSequence,
+    stop: Sequence[str],
+    digest: str,
+) -> Sample:
+    """What the service said, as an engine of ours would have."""
+    text = decode(tokenizer, given.tokens)
+    ends = [place for string in stop if (place := text.find(string)) >= 0]
+    logprobs = [TokenLogprob(logprob, ()) for logprob in given.logprobs or ()]
+    reason = "length" if given.stop_reason == "length" else "stop"
+    return Sample(given.tokens, logprobs, text[: min(ends, default=None)], reason, digest)
 
 
 def open_tinker_client(
