@@ -60,8 +60,9 @@ def test_the_service_samples_and_trains(config: GrpoConfig, tmp_path: Path) -> N
         assert row.probe_gap < 1e-3
         assert row.kl_base is not None
         assert not row.alarms
-    assert rows[0].kl_base == pytest.approx(0, abs=1e-6)  # a fresh adapter is the base
-    assert rows[-1].kl_base > 1e-6
+    first, *_, last = [row.kl_base or 0.0 for row in rows]
+    assert first == pytest.approx(0, abs=1e-6)  # a fresh adapter is the base
+    assert last > 1e-6
 
 
 def test_a_service_that_loses_the_trainer_is_gone_on_with(
