@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,11 +27,20 @@ class Place(NamedTuple):
 
 def ended_in_many_ways(assignment: Assignment) -> None:
     """Meets every one of `FAULTS` once in a run: a file in its folder remembers it."""
+    _work(assignment, FAULTS)
+
+
+def killed_in_turn(assignment: Assignment) -> None:
+    """The first rank is killed, then the other: each is between two checkpoints."""
+    _work(assignment, KILLS)
+
+
+def _work(assignment: Assignment, faults: Mapping[Place, Callable[[], object]]) -> None:
     rank = ray.train.get_context().get_world_rank()
 
     def meet(when: str, step: int) -> None:
         mark = Path(assignment.folder) / f"fault-{when}-{step}-{rank}"
-        if (fault := FAULTS.get(Place(when, step, rank))) and not mark.exists():
+        if (fault := faults.get(Place(when, step, rank))) and not mark.exists():
             mark.touch()
             fault()
 
@@ -78,6 +87,10 @@ def _hang() -> None:
     threading.Event().wait()
 
 
+KILLS: dict[Place, Callable[[], object]] = {
+    Place("computed", 3, rank=0): _die,
+    Place("computed", 5, rank=1): _die,
+}
 FAULTS: dict[Place, Callable[[], object]] = {
     Place("saved", 2, rank=0): _die,
     Place("saved", 3, rank=0): _hang,  # both: whichever ends itself first stood here
