@@ -13,6 +13,7 @@ from jobs.bench.machine import machine
 
 # Name -> the module of its figures. It is loaded on use: a bare machine with a GPU has no Ray.
 BENCHES = {
+    "grpo": "jobs.bench.grpo.groups",
     "pool": "jobs.bench.pool.groups",
     "score": "jobs.bench.score.groups",
     "serve": "jobs.bench.serve.groups",

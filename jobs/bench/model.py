@@ -3,8 +3,10 @@
 What is measured does not depend on what a model says, only on its shape.
 """
 
+import random
 from collections.abc import Iterable
 from pathlib import Path
+from string import ascii_lowercase
 from typing import NamedTuple
 
 _TEMPLATE = (
@@ -35,8 +37,12 @@ LLAMA_1B = Shape(
 )  # as Llama-3.2-1B
 
 
-def build_base(folder: Path, shape: Shape, texts: Iterable[str]) -> str:
-    """Write a base model whose tokenizer is learned from the texts, and return its path."""
+def build_base(folder: Path, shape: Shape, texts: Iterable[str], sharpness: float = 1.0) -> str:
+    """Write a base model whose tokenizer is learned from the texts, and return its path.
+
+    Its embedding, the head's as well, is `sharpness` times as wide: the end token keeps its logit
+    of 0, so that with 4 it is not sampled either (once in 10^8 tokens).
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
     from transformers.utils import logging
@@ -58,10 +64,24 @@ def build_base(folder: Path, shape: Shape, texts: Iterable[str]) -> str:
     logging.disable_progress_bar()
     model = LlamaForCausalLM(config)
     with torch.no_grad():  # a logit that is always 0 is never the highest: no row ends early
-        model.get_parameter("model.embed_tokens.weight")[1] = 0
+        embedding = model.get_parameter("model.embed_tokens.weight")
+        embedding *= sharpness
+        embedding[1] = 0
     model.save_pretrained(folder)
     _write_tokenizer(folder, shape, texts)
     return str(folder)
+
+
+def made_up_texts(count: int, fewest_words: int, most_words: int) -> list[str]:
+    """Texts of made-up words, the same ones every time."""
+    rng = random.Random(0)
+    return [
+        " ".join(
+            "".join(rng.choices(ascii_lowercase, k=rng.randint(3, 8)))
+            for _ in range(rng.randint(fewest_words, most_words))
+        )
+        for _ in range(count)
+    ]
 
 
 def build_adapter(folder: Path, base: str, seed: int, rank: int = 8) -> str:

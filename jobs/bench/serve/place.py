@@ -1,20 +1,18 @@
 """Where the bench of the server runs: a base and adapters in a folder, and the sides on them."""
 
 import os
-import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
 from configs.bench import BenchConfig
 from configs.errors import UserError
 from jobs import console
 from jobs.bench.figures import Skipped
-from jobs.bench.model import DEEP, build_adapter, build_base
+from jobs.bench.model import DEEP, build_adapter, build_base, made_up_texts
 from jobs.bench.serve.side import Name, Side
 from jobs.bench.serve.work import Row, Start, adapter_name, mixed_rows
 
@@ -37,7 +35,7 @@ class Place:
     @cached_property
     def base(self) -> str:
         """The folder of the base model. Every token of it has a text."""
-        return build_base(self.folder / "base", DEEP, _texts())
+        return build_base(self.folder / "base", DEEP, made_up_texts(200, 100, 100))
 
     @cached_property
     def adapters(self) -> list[str]:
@@ -77,15 +75,6 @@ class Place:
         """End all sides."""
         for side in self._sides.values():
             side.close()
-
-
-def _texts() -> list[str]:
-    """Enough words for a tokenizer to learn the whole vocabulary from."""
-    rng = random.Random(0)
-    return [
-        " ".join("".join(rng.choices(ascii_lowercase, k=rng.randint(3, 8))) for _ in range(100))
-        for _ in range(200)
-    ]
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from jobs.bench.side import Side
 Name = Literal["ours", "trl", "plain", "whole", "verbs"]
 _ROWS = 1024  # as many as any figure takes
 _NEEDED = "GSM8K's train.jsonl (https://github.com/openai/grade-school-math, MIT)"
-_INSTALL = ".venv/bin/pip install --constraint constraints.txt --editable '.[bench]'"
+INSTALL = ".venv/bin/pip install --constraint constraints.txt --editable '.[bench]'"
 
 
 class Place:
@@ -94,7 +94,7 @@ class Place:
 
     def _side(self, name: Name) -> Side:
         if name == "trl" and find_spec("trl") is None:
-            raise Skipped(f"TRL is not installed; run: {_INSTALL}")
+            raise Skipped(f"TRL is not installed; run: {INSTALL}")
         return Side(f"jobs.bench.sft.{name}", self.start, self._core)
 
     @cached_property

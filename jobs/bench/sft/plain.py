@@ -6,7 +6,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from actors.train.sft_loop import adam_at
-from configs.sft import SftConfig
+from configs.training import TrainingConfig
 from jobs.bench.sft.child import Training, serve, touch
 from jobs.bench.sft.rows import in_batches
 from jobs.bench.sft.work import Row, Start, Work, settings
@@ -47,7 +47,7 @@ def prepare(start: Start, base: PreTrainedModel, work: Work) -> Training:
     return train
 
 
-def lora_config(config: SftConfig) -> LoraConfig:
+def lora_config(config: TrainingConfig) -> LoraConfig:
     """The adapter that ours trains."""
     return LoraConfig(
         task_type="CAUSAL_LM",
