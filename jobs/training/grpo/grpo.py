@@ -21,6 +21,7 @@ from actors.train.standby import latest_state
 from configs.errors import UserError
 from configs.grpo import GrpoConfig
 from jobs import console
+from jobs.cluster import ray_session
 from jobs.training.grpo import view
 from jobs.training.grpo.curve import keep_curve
 from jobs.training.grpo.judged import JudgeAccess
@@ -103,6 +104,8 @@ def _train(config: GrpoConfig, task: Task, provider: Provider | None, run: Run, 
             "num_workers": config.worker_range[0],
             "server.num_replicas": config.server.num_replicas,
         }
+        if provider is not None:  # the pool's workers are Ray's, whoever trains
+            opened.enter_context(ray_session())
         opened.enter_context(training_session(config, processes))
         keep = opened.enter_context(kept_metrics(run, config))
         shown = opened.enter_context(console.progress("grpo", config.steps, done))
