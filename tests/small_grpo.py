@@ -1,5 +1,6 @@
 """Small runs on rewards: a task that a model of random weights learns, sampled in this process."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,22 @@ class PlainLetters:
         trace: TracebackType | None,
     ) -> None:
         pass
+
+
+class HeldBack(PlainLetters):
+    """Tells so many rewards, and the others once there is a file."""
+
+    def __init__(self, free: int, mark: str) -> None:
+        super().__init__(held=0)
+        self._free, self._mark, self._told = free, mark, 0
+
+    async def step(
+        self, problem: Problem, turns: Sequence[Message], is_cut: bool
+    ) -> Reward | Reply | None:
+        self._told += 1
+        while self._told > self._free and not Path(self._mark).exists():
+            await asyncio.sleep(0.05)
+        return await super().step(problem, turns, is_cut)
 
 
 class SamplerHere:

@@ -5,9 +5,8 @@ import socket
 from pathlib import Path
 
 import openai
-import psutil
 import pytest
-import ray.serve as ray_serve
+from serve_processes import replica_processes
 from small_adapters import write_small_adapter
 from small_base import write_small_base
 
@@ -63,27 +62,14 @@ async def _ask_all(client: openai.AsyncOpenAI, kills: int) -> list[str]:
         [choice] = reply.choices
         return choice.text
 
-    while len(_replicas()) < 2:  # those that were killed before are replaced
+    while len(replica_processes()) < 2:  # those that were killed before are replaced
         await asyncio.sleep(0.1)
     asked = [asyncio.create_task(ask(i)) for i in range(REQUESTS)]
     while sum(task.done() for task in asked) < REQUESTS / 10:
         await asyncio.sleep(0.01)
-    victims = _replicas()[:kills]
+    victims = replica_processes()[:kills]
     assert len(victims) == kills
     for victim in victims:
         victim.kill()
     assert not all(task.done() for task in asked)
     return await asyncio.gather(*asked)
-
-
-def _replicas() -> list[psutil.Process]:
-    [app] = ray_serve.status().applications
-    found = []
-    for process in psutil.process_iter():
-        try:
-            title = " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        if title.startswith("ray::ServeReplica") and app in title:
-            found.append(process)
-    return found
