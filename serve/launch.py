@@ -56,9 +56,14 @@ def adapter_server(
 
 
 @contextmanager
-def policy_server(base_model: str, server: ServerConfig) -> Iterator[ServerSampler]:
-    """A server for the length of a block that samples from whatever policy a trainer publishes."""
-    with _server(base_model, server, Holdings()) as client:
+def policy_server(
+    base_model: str, server: ServerConfig, *, gpus_per_replica: float = 1.0
+) -> Iterator[ServerSampler]:
+    """A server for the length of a block that samples from whatever policy a trainer publishes.
+
+    Less than a GPU per replica leaves the rest of it to a training worker; see `gpu_shares`.
+    """
+    with _server(base_model, server, Holdings(), gpus_per_replica) as client:
         yield ServerSampler(client, probe_question(load_tokenizer(resolve_base_name(base_model))))
 
 
@@ -133,13 +138,16 @@ def _more(
 
 
 @contextmanager
-def _server(base_model: str, server: ServerConfig, holdings: Holdings) -> Iterator[ServerClient]:
+def _server(
+    base_model: str, server: ServerConfig, holdings: Holdings, gpus_per_replica: float = 1.0
+) -> Iterator[ServerClient]:
     """Replicas and their shelf, without adapters; UserError when they cannot start."""
     base = _base(base_model)
     ensure_serve()
     shelf = start_shelf(base.names, holdings)
     try:
-        with deployed(_replicas(base, server, shelf), f"server-{uuid.uuid4().hex[:8]}") as handle:
+        replicas = _replicas(base, server, shelf, gpus_per_replica)
+        with deployed(replicas, f"server-{uuid.uuid4().hex[:8]}") as handle:
             client = ServerClient(handle, shelf)
             _described(client)
             yield client
@@ -174,7 +182,9 @@ async def _load(client: ServerClient, name: str, adapter: Adapter) -> Loaded:
         raise UserError(f'adapter "{name}" cannot be served: {error}.') from None
 
 
-def _replicas(base: _Base, server: ServerConfig, shelf: Any) -> Application:
+def _replicas(
+    base: _Base, server: ServerConfig, shelf: Any, gpus_per_replica: float
+) -> Application:
     has_gpus = server.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
     router: dict[str, Any] = {
         "request_router_class": HoldersFirst,
@@ -187,7 +197,7 @@ def _replicas(base: _Base, server: ServerConfig, shelf: Any) -> Application:
         max_ongoing_requests=_CALLS_AT_ONCE,
         graceful_shutdown_wait_loop_s=_DRAIN_CHECK_S,
         request_router_config=RequestRouterConfig(**router),
-        ray_actor_options={"num_cpus": 1, "num_gpus": 1 if has_gpus else 0},
+        ray_actor_options={"num_cpus": 1, "num_gpus": gpus_per_replica if has_gpus else 0},
         logging_config=QUIET,
     )(ServedReplica)
     return deployment.bind(base.name, base.names, server, shelf)

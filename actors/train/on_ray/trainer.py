@@ -25,6 +25,7 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from actors.lm.sampler import PolicySampler
 from actors.train.checkpoint import CHECKPOINTS, SavedCheckpoint, saved_checkpoints
+from actors.train.gpu_shares import GpuShares, gpu_shares
 from actors.train.grpo.environment import Environment
 from actors.train.grpo.run import OnGrpoStep
 from actors.train.metrics import OnRow, OnStep
@@ -72,7 +73,17 @@ def train_grpo(
 ) -> list[SavedCheckpoint]:
     """The same on rewards. `environment` and `sampler` travel to the workers."""
     task = ray.put((environment, sampler))
-    return _fit(config, partial(_grpo, config, task), run_id, folder, on_step)
+    share = cluster_shares(config).worker
+    return _fit(config, partial(_grpo, config, task), run_id, folder, on_step, share)
+
+
+def cluster_shares(config: GrpoConfig) -> GpuShares:
+    """What of its GPUs the cluster can give to the workers and to the sampler's replicas."""
+    server = config.server
+    on_cpu = server.device == "cpu"
+    replicas = 0 if on_cpu else server.max_replicas or server.num_replicas
+    shared = config.share_gpus and not on_cpu
+    return gpu_shares(_gpus(), config.worker_range, replicas, shared=shared)
 
 
 def _grpo(config: GrpoConfig, task: Any, **given: Any) -> None:
@@ -81,13 +92,18 @@ def _grpo(config: GrpoConfig, task: Any, **given: Any) -> None:
 
 
 def _fit(
-    config: TrainingConfig, program: Program, run_id: str, folder: str, on_step: OnRow
+    config: TrainingConfig,
+    program: Program,
+    run_id: str,
+    folder: str,
+    on_step: OnRow,
+    gpu_share: float = 1.0,
 ) -> list[SavedCheckpoint]:
     """Run a program on as many workers as the config says, until it has come to its end."""
     check_lora(config.base_model, config.lora)
     feed = start_feed()
     assignment = Assignment(program, run_id, folder, config.hang_timeout_s, feed)
-    trainer = _trainer(config, folder, assignment)
+    trainer = _trainer(config, folder, assignment, gpu_share)
     _forget_ray_notes(folder)
     try:
         with (
@@ -134,7 +150,9 @@ class _Trainer(TorchTrainer):
         self._controller.abort.remote()
 
 
-def _trainer(config: TrainingConfig, folder: str, assignment: Assignment) -> _Trainer:
+def _trainer(
+    config: TrainingConfig, folder: str, assignment: Assignment, gpu_share: float
+) -> _Trainer:
     fs, root = fsspec.core.url_to_fs(folder)
     remote = None if isinstance(fs, LocalFileSystem) else _arrow(fs)
     least, _ = config.worker_range
@@ -147,6 +165,7 @@ def _trainer(config: TrainingConfig, folder: str, assignment: Assignment) -> _Tr
         scaling_config=train_v2.ScalingConfig(
             num_workers=config.num_workers,
             use_gpu=on_gpus(least, _gpus()),
+            resources_per_worker={"GPU": gpu_share} if 0 < gpu_share < 1 else None,
         ),
         run_config=train_v2.RunConfig(
             name=CHECKPOINTS,
