@@ -95,6 +95,11 @@ class ServerConfig(Config):
     max_replicas: int | None = execution_option(
         None, "engines when many requests wait (default: num_replicas)", ge=1
     )
+    threads: int | None = execution_option(
+        None,
+        "of a torch engine on a CPU (default: the machine's cores, shared by the replicas)",
+        ge=1,
+    )
     max_queued_requests: int = execution_option(
         4096, "requests that may wait before others are told to come later", ge=1
     )

@@ -27,6 +27,7 @@ from serve.calls import Description, Loaded
 from serve.client import ServerClient
 from serve.deploy import QUIET, deployed, ensure_serve
 from serve.door import open_door
+from serve.engines.torch import cores
 from serve.openai.backend import Backend
 from serve.openai.keys import Keys
 from serve.policy_sampler import ServerSampler
@@ -57,12 +58,20 @@ def adapter_server(
 
 @contextmanager
 def policy_server(
-    base_model: str, server: ServerConfig, *, gpus_per_replica: float = 1.0
+    base_model: str,
+    server: ServerConfig,
+    *,
+    beside_trainer: bool = False,
+    gpus_per_replica: float = 1.0,
 ) -> Iterator[ServerSampler]:
     """A server for the length of a block that samples from whatever policy a trainer publishes.
 
-    Less than a GPU per replica leaves the rest of it to a training worker; see `gpu_shares`.
+    `beside_trainer`: it samples while the trainer computes, so half of the cores are left to that
+    one; else the two take turns. Less than a GPU per replica leaves the rest of it to a worker; see
+    `gpu_shares`.
     """
+    if beside_trainer:
+        server = _on_half(server, cores())
     with _server(base_model, server, Holdings(), gpus_per_replica) as client:
         yield ServerSampler(client, probe_question(load_tokenizer(resolve_base_name(base_model))))
 
@@ -201,6 +210,12 @@ def _replicas(
         logging_config=QUIET,
     )(ServedReplica)
     return deployment.bind(base.name, base.names, server, shelf)
+
+
+def _on_half(server: ServerConfig, all_cores: int) -> ServerConfig:
+    """The same on half of the cores, unless it says how many."""
+    threads = server.threads or max(1, all_cores // 2 // server.num_replicas)
+    return server.model_copy(update={"threads": threads})
 
 
 def _scale(server: ServerConfig) -> dict[str, Any]:

@@ -212,9 +212,10 @@ def start_torch_engine(base_model: str, server: ServerConfig) -> TorchEngine:
         step_tokens=server.step_tokens,
         cache_tokens=server.cache_tokens,
         # Ray sets OMP_NUM_THREADS to the CPUs that an actor reserves, which is not what it may use.
-        threads=max(1, _cores() // server.num_replicas),
+        threads=server.threads or max(1, cores() // server.num_replicas),
     )
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Of this machine, as many as this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

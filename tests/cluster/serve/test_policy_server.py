@@ -49,7 +49,7 @@ async def _hand_over(sampler: ServerSampler, adapters: dict[str, Adapter], app: 
     second = await sampler.publish("run", 2, policies[1])  # while the first one answers
     assert second.digest == policies[1].digest
     assert second.probe != first.probe
-    both = await asyncio.gather(before, _ask(sampler, second))
+    both = list(await asyncio.gather(before, _ask(sampler, second)))
     await _lose_the_replica(sampler, [first, second], both, app)
     await sampler.sleep()
     waiting = asyncio.create_task(_ask(sampler, second))
