@@ -30,9 +30,9 @@ def ended_in_many_ways(assignment: Assignment) -> None:
     _work(assignment, FAULTS)
 
 
-def killed_in_turn(assignment: Assignment) -> None:
-    """The first rank is killed, then the other: each is between two checkpoints."""
-    _work(assignment, KILLS)
+def leader_killed(assignment: Assignment) -> None:
+    """The first rank is killed between two checkpoints, while the other waits for its word."""
+    _work(assignment, {Place("computed", 3, rank=0): _die})
 
 
 def _work(assignment: Assignment, faults: Mapping[Place, Callable[[], object]]) -> None:
@@ -87,10 +87,6 @@ def _hang() -> None:
     threading.Event().wait()
 
 
-KILLS: dict[Place, Callable[[], object]] = {
-    Place("computed", 3, rank=0): _die,
-    Place("computed", 5, rank=1): _die,
-}
 FAULTS: dict[Place, Callable[[], object]] = {
     Place("saved", 2, rank=0): _die,
     Place("saved", 3, rank=0): _hang,  # both: whichever ends itself first stood here

@@ -1,4 +1,4 @@
-"""Training on rewards on a real Ray Train: workers that are killed change no bit."""
+"""Training on rewards on a real Ray Train: a worker that is killed changes no bit."""
 
 from pathlib import Path
 
@@ -35,15 +35,15 @@ def train(config: GrpoConfig, folder: Path) -> list[GrpoMetrics]:
 
 
 @pytest.mark.timeout(400)
-def test_workers_that_are_killed_change_no_bit(
+def test_a_leader_that_is_killed_changes_no_bit(
     ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     base = write_outspoken_base(tmp_path / "base")
-    config = small_grpo_config(base, num_workers=2, max_failures=6)
+    config = small_grpo_config(base, num_workers=2, max_failures=2)
     whole = train(config, tmp_path / "whole")
-    monkeypatch.setattr(trainer, "work", planted_faults.killed_in_turn)
+    monkeypatch.setattr(trainer, "work", planted_faults.leader_killed)
     disturbed = train(config, tmp_path / "disturbed")
-    assert len(list((tmp_path / "disturbed").glob("fault-*"))) == 2
+    assert (tmp_path / "disturbed" / "fault-computed-3-0").exists()
     assert_same_steps(disturbed, whole)
     assert digests_of(tmp_path / "disturbed") == digests_of(tmp_path / "whole")
     assert rollouts_of(tmp_path / "disturbed") == rollouts_of(tmp_path / "whole")
