@@ -1,7 +1,7 @@
 """Ours, as the job runs it: the trainer on Ray Train, the adapter server on Ray Serve.
 
-Left alone the sampler takes all cores, and the trainer all but one. With `core_each` both get a
-thread, and so does whatever else Ray starts.
+Left alone the sampler takes all cores, and the trainer all but one. With `one_thread` each gets
+one, and so does whatever else Ray starts.
 """
 
 import os
@@ -62,7 +62,7 @@ def measured(work: Work, rows: Sequence[GrpoMetrics], times: Sequence[Handover])
 def main() -> None:
     """Start what all the work is done on."""
     start = started()
-    if start.core_each:
+    if start.one_thread:
         os.environ["OMP_THREAD_LIMIT"] = "1"
     with ray_session(), policy_server(start.base, ServerConfig()) as sampler:
         serve(partial(train, start, sampler))

@@ -20,7 +20,7 @@ from jobs.bench.side import Side
 Name = Literal["ours", "trl"]
 _QUESTIONS, _FEWEST_WORDS, _MOST_WORDS = 16, 6, 18
 _GROUP, _NEW_TOKENS = 8, 48
-_WARM_STEPS, _STEPS = 1, 4
+_WARM_STEPS, _STEPS = 1, 3
 _SHARPNESS = 4.0  # no answer ends early
 
 
@@ -42,11 +42,11 @@ class Place:
         """The folder of the base."""
         return build_base(self._folder / "base", DEEP, made_up_texts(200, 100, 100), _SHARPNESS)
 
-    def measured(self, name: Name, *works: Work, core_each: bool = False) -> list[Measured]:
+    def measured(self, name: Name, *works: Work, one_thread: bool) -> list[Measured]:
         """What a side takes for one work after another, all alone on the machine."""
         if name == "trl" and find_spec("trl") is None:
             raise Skipped(f"TRL is not installed; run: {INSTALL}")
-        start = Start(base=self.base, folder=str(self._folder), core_each=core_each)
+        start = Start(base=self.base, folder=str(self._folder), one_thread=one_thread)
         with closing(Side(f"jobs.bench.grpo.{name}", start, core=None)) as side:
             return [_whole(work, side.answer(work, Measured)) for work in works]
 

@@ -101,10 +101,11 @@ def arguments(start: Start, ours: Settings, work: Work) -> GRPOConfig:
 
 
 def main() -> None:
-    """Both cores are the trainer's: it samples and learns in turn."""
+    """Train on one core or on all."""
+    start = started()
     logging.disable_progress_bar()
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    serve(partial(train, started()))
+    torch.set_num_threads(1 if start.one_thread else len(os.sched_getaffinity(0)))
+    serve(partial(train, start))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ class Start(Config):
 
     base: str
     folder: str  # for what is written
-    core_each: bool = False  # ours: one thread for the sampler and one for the trainer
+    one_thread: bool = True  # ours: one for the sampler and one for the trainer
 
 
 class Work(Config):

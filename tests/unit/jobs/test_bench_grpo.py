@@ -127,22 +127,22 @@ class Told:
         self._sides = sides
         self.asked: list[tuple[str, int, bool]] = []
 
-    def measured(self, name: str, *works: Work, core_each: bool = False) -> list[Measured]:
-        self.asked += [(name, work.max_staleness, core_each) for work in works]
+    def measured(self, name: str, *works: Work, one_thread: bool) -> list[Measured]:
+        self.asked += [(name, work.max_staleness, one_thread) for work in works]
         return [self._sides[name].pop(0) for _ in works]
 
 
-def test_a_step_is_compared_with_trls_and_its_handover_told() -> None:
-    told = Told(trl=[took(30.0)], ours=[took(10.0, [0.3, 0.1, 0.2])])
-    trial = GROUPS[0].measure(told)
-    assert trial.values == {"step": 3.0, "handover_ms": 200.0}
+def test_a_step_is_compared_with_trls_and_with_one_that_samples_ahead() -> None:
+    told = Told(trl=[took(30.0)], ours=[took(15.0, [0.3, 0.1, 0.2]), took(10.0, [0.9])])
+    values = GROUPS[0].measure(told).values
+    assert values == {"step": 2.0, "handover_ms": 200.0, "staleness": 1.5}
+    assert told.asked == [("trl", 0, True), ("ours", 0, True), ("ours", 1, True)]
+
+
+def test_a_step_is_compared_on_all_cores() -> None:
+    told = Told(trl=[took(30.0)], ours=[took(10.0)])
+    assert GROUPS[1].measure(told).values == {"step_all_cores": 3.0}
     assert told.asked == [("trl", 0, False), ("ours", 0, False)]
-
-
-def test_sampling_ahead_is_compared_with_taking_turns() -> None:
-    told = Told(ours=[took(15.0), took(10.0)])
-    assert GROUPS[1].measure(told).values == {"staleness": 1.5}
-    assert told.asked == [("ours", 0, True), ("ours", 1, True)]
 
 
 def test_a_side_that_sampled_less_than_it_should_counts_for_nothing(
@@ -159,13 +159,13 @@ def test_a_side_that_sampled_less_than_it_should_counts_for_nothing(
     monkeypatch.setattr("jobs.bench.grpo.place.Side", Short)
     monkeypatch.setattr(Place, "base", start.base)
     with opened(BenchConfig()) as place, pytest.raises(RuntimeError, match="1 of 6144 tokens"):
-        place.measured("ours", place.work)
+        place.measured("ours", place.work, one_thread=True)
 
 
 def test_without_trl_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.bench.grpo.place.find_spec", lambda name: None)
     with opened(BenchConfig()) as place, pytest.raises(Skipped, match=r"\[bench\]"):
-        place.measured("trl", place.work)
+        place.measured("trl", place.work, one_thread=True)
 
 
 def test_it_measures_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
