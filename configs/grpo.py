@@ -62,6 +62,9 @@ class GrpoConfig(TrainingConfig, PooledConfig):
     task: Literal["gsm8k", "arithmetic", "prompts"] = option(
         "gsm8k", "problems: of GSM8K, sums made here, or those of data="
     )
+    numbers: Literal["digits", "words"] = option(
+        "digits", 'arithmetic: "What is 47 + 85?", or "What is four seven plus eight five?"'
+    )
     data: str | None = execution_option(
         None,
         "JSONL of problems: question and answer, prompt or messages (gsm8k: default the hub's)",

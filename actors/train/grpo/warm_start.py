@@ -21,6 +21,8 @@ from actors.train.schedule import Schedule
 from configs.errors import UserError
 from configs.grpo import GrpoConfig
 
+_RISING_STEPS = 30
+
 
 def warm_start(
     backend: TrainingBackend,
@@ -28,7 +30,10 @@ def warm_start(
     problems: Sequence[Problem],
     config: GrpoConfig,
 ) -> None:
-    """Learn from `Problem.worked`; the rate falls to 0 linearly. UserError where there is none."""
+    """Learn from `Problem.worked`; UserError where there is none.
+
+    The rate rises in a few steps, then falls to 0 linearly.
+    """
     settings = config.warm_start
     datums = worked_datums(tokenizer, problems, config.max_row_tokens)
     per_epoch = -(-len(datums) // settings.batch_size)
@@ -37,7 +42,7 @@ def warm_start(
     for step in range(settings.steps):
         batch = [datums[row] for row in schedule.batch(step)]
         passing = backend.forward_backward(normalised(batch), "cross_entropy")
-        rate = settings.learning_rate * rate_share("linear", step, settings.steps, 0)
+        rate = settings.learning_rate * rate_share("linear", step, settings.steps, _RISING_STEPS)
         stepping = backend.optim_step(
             AdamParams(
                 learning_rate=rate,

@@ -54,7 +54,7 @@ def _sides(config: GrpoConfig, read: Read, faults: Problems) -> Sides:
                 "task=arithmetic makes its problems, held-out ones too: leave out data, "
                 "eval_data and eval_share, or give task=prompts."
             )
-        return arithmetic()
+        return arithmetic(config.numbers)
     parse = _parser(config)
     if config.data is None:
         sides = gsm8k_of_hub(faults)
