@@ -135,10 +135,14 @@ def _on_backend(config: GrpoConfig, task: Environment, run: Run, on_step: OnGrpo
         sampler = partial(TinkerSampler, base_model=base_model, tokenizer=tokenizer)
         train_grpo_on_tinker(config, task, sampler, **told)
         return
-    from actors.train.on_ray.trainer import train_grpo
+    from actors.train.on_ray.trainer import cluster_shares, train_grpo
     from serve.launch import policy_server
 
     # Workers have a working directory of their own: a relative base would not be found there.
     placed = config.model_copy(update={"base_model": base_model})
-    with policy_server(base_model, config.server) as sampler:
+    sharing = {
+        "beside_trainer": config.max_staleness > 0,
+        "gpus_per_replica": cluster_shares(config).replica,
+    }
+    with policy_server(base_model, config.server, **sharing) as sampler:
         train_grpo(placed, task, sampler, **told)
