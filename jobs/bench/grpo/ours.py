@@ -1,7 +1,7 @@
 """Ours, as the job runs it: the trainer on Ray Train, the adapter server on Ray Serve.
 
-Left alone the sampler takes all cores, and the trainer all but one. With `one_thread` each gets
-one, and so does whatever else Ray starts.
+Left alone the sampler takes all cores, and the trainer all but one. With `one_thread` each has one:
+Ray is held to two cores, and the sampler is told.
 """
 
 import os
@@ -61,10 +61,11 @@ def measured(work: Work, rows: Sequence[GrpoMetrics], times: Sequence[Handover])
 
 def main() -> None:
     """Start what all the work is done on."""
-    start = started()
+    start, server = started(), ServerConfig()
     if start.one_thread:
-        os.environ["OMP_THREAD_LIMIT"] = "1"
-    with ray_session(), policy_server(start.base, ServerConfig()) as sampler:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-2:])
+        server = ServerConfig(threads=1)
+    with ray_session(), policy_server(start.base, server) as sampler:
         serve(partial(train, start, sampler))
 
 
