@@ -66,7 +66,7 @@ def engine(
     request: pytest.FixtureRequest, base_directory: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
     """An engine without adapters."""
-    monkeypatch.setattr("serve.engines.torch._cores", lambda: 1)  # what a small model can use
+    monkeypatch.setattr("serve.engines.torch.cores", lambda: 1)  # what a small model can use
     if ENGINE == "vllm":
         engine = request.getfixturevalue("vllm_engine")
     else:

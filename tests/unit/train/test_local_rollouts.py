@@ -47,7 +47,7 @@ def twice(problem: Problem, turns: Sequence[Message]) -> Reward | Reply:
 def one_thread() -> Iterator[None]:
     """All that a small model can use."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("serve.engines.torch._cores", lambda: 1)
+        patch.setattr("serve.engines.torch.cores", lambda: 1)
         yield
 
 
