@@ -44,6 +44,8 @@ def execution_option(default: Any, help_line: str, **constraints: Any) -> Any:
 class JobConfig(Config):
     """The fields that every job has."""
 
+    presets: ClassVar[str] = ""  # the folder of configs/presets that holds the job's own
+
     aliases: ClassVar[dict[str, str]] = {}  # another name -> the field that it fills
 
     storage: str = execution_option(".", "storage root: a folder, or an fsspec URL on a cluster")

@@ -56,6 +56,7 @@ class AlarmConfig(Config):
 class GrpoConfig(TrainingConfig, PooledConfig):
     """Train a LoRA adapter on rewards: groups of sampled answers, each against its group's mean."""
 
+    presets: ClassVar[str] = "grpo"
     aliases: ClassVar[dict[str, str]] = {"model_name": "base_model"}
 
     # The task.

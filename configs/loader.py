@@ -32,7 +32,7 @@ def load_config(schema: type[C], arguments: Sequence[str]) -> C:
     values: dict[str, Any] = {}
     preset, config_file = given.get("preset"), given.get("config_file")
     if preset is not None:
-        values = _own_names(schema, _preset(preset, problems), problems)
+        values = _own_names(schema, _preset(schema, preset, problems), problems)
     if config_file is not None:
         filed = _own_names(schema, read_yaml_mapping(config_file), problems)
         values = _merge(schema, values, filed)
@@ -198,18 +198,23 @@ def _merge(schema: Any, below: dict[str, Any], above: dict[str, Any]) -> dict[st
     return merged
 
 
-def preset_lines() -> list[tuple[str, str]]:
-    """Every preset's name, and what the first line of its file says."""
-    files = sorted(PRESETS.glob("*.yaml"))
-    return [(path.stem, path.read_text().partition("\n")[0].lstrip("# ")) for path in files]
+def preset_lines(schema: type[JobConfig]) -> list[tuple[str, str]]:
+    """Every preset of a job: its name, and what the first line of its file says."""
+    return [
+        (name, path.read_text().partition("\n")[0].lstrip("# "))
+        for name, path in _presets(schema).items()
+    ]
 
 
-def _preset(name: str, problems: list[str]) -> dict[str, Any]:
-    path = PRESETS / f"{name}.yaml"
-    if path.exists():
-        return read_yaml_mapping(str(path))
-    known = [p.stem for p in PRESETS.glob("*.yaml")]
-    problems.append(f'Unknown preset "{name}".{did_you_mean(name, known)}')
+def _presets(schema: type[JobConfig]) -> dict[str, Path]:
+    return {path.stem: path for path in sorted((PRESETS / schema.presets).glob("*.yaml"))}
+
+
+def _preset(schema: type[JobConfig], name: str, problems: list[str]) -> dict[str, Any]:
+    known = _presets(schema)
+    if name in known:
+        return read_yaml_mapping(str(known[name]))
+    problems.append(f'Unknown preset "{name}".{did_you_mean(name, list(known))}')
     return {}
 
 

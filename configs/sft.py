@@ -1,6 +1,6 @@
 """What `sft` may be told."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -22,6 +22,8 @@ class DataSource(Config):
 
 class SftConfig(TrainingConfig):
     """Fine-tune a LoRA adapter on conversations; every checkpoint is a PEFT directory."""
+
+    presets: ClassVar[str] = "sft"
 
     examples_file: str | None = execution_option(
         None, "datasets/*.examples.yaml, as generate writes it"

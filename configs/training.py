@@ -11,7 +11,7 @@ from configs.sections import LoraConfig
 class TrainingConfig(RunConfig):
     """A LoRA on a base, an optimiser, and the processes that train it."""
 
-    preset: str | None = execution_option(None, "name of a file in configs/presets")
+    preset: str | None = execution_option(None, "name of a file of the job in configs/presets")
     base_model: str = option("tiny", '"tiny", a hub id or a directory')
     learning_rate: float = option(2e-4, "peak of the schedule", gt=0)
     max_grad_norm: float = option(1.0, "gradients are clipped to this norm; 0 is off", ge=0)

@@ -28,7 +28,7 @@ def print_fields(job: Job, schema: type[JobConfig]) -> None:
     names = sorted(schema.model_fields, key=lambda name: name not in _own_fields(schema))
     console.table(["field", "type", "default", "what it is"], _rows(schema, "", names))
     if "preset" in schema.model_fields:
-        console.table(["preset", "what it is"], preset_lines())
+        console.table(["preset", "what it is"], preset_lines(schema))
 
 
 def print_resolved(config: JobConfig) -> None:

@@ -16,12 +16,12 @@ from actors.train.data.row import Row
 from actors.train.datum import Datum, normalised
 from actors.train.finite import check_step
 from actors.train.grpo.environment import Problem
-from actors.train.rates import rate_share
+from actors.train.rates import rate_share, warmup_length
 from actors.train.schedule import Schedule
 from configs.errors import UserError
 from configs.grpo import GrpoConfig
 
-_RISING_STEPS = 30
+_RISING_SHARE = 0.05  # of the steps
 
 
 def warm_start(
@@ -39,10 +39,11 @@ def warm_start(
     per_epoch = -(-len(datums) // settings.batch_size)
     epochs = -(-settings.steps // per_epoch)
     schedule = Schedule(len(datums), epochs, settings.batch_size, config.seed)
+    rising_steps = warmup_length(0, _RISING_SHARE, settings.steps)
     for step in range(settings.steps):
         batch = [datums[row] for row in schedule.batch(step)]
         passing = backend.forward_backward(normalised(batch), "cross_entropy")
-        rate = settings.learning_rate * rate_share("linear", step, settings.steps, _RISING_STEPS)
+        rate = settings.learning_rate * rate_share("linear", step, settings.steps, rising_steps)
         stepping = backend.optim_step(
             AdamParams(
                 learning_rate=rate,

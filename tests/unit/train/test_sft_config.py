@@ -3,6 +3,7 @@
 import pytest
 
 from configs.errors import UserError
+from configs.grpo import GrpoConfig
 from configs.loader import load_config, preset_lines
 from configs.sft import SftConfig
 
@@ -62,6 +63,9 @@ def test_the_recipe_of_emergent_misalignment():
 
 
 def test_every_preset_is_a_config_and_says_what_it_is():
-    for name, line in preset_lines():
+    for name, line in preset_lines(SftConfig):
         assert config(f"preset={name}").preset == name
+        assert len(line) > 20
+    for name, line in preset_lines(GrpoConfig):
+        assert load_config(GrpoConfig, [f"preset={name}"]).preset == name
         assert len(line) > 20
