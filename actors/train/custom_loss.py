@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from actors.train.backend import Done, Passed, TrainingBackend
@@ -26,13 +27,16 @@ def forward_backward_custom(
     datums: Sequence[Datum],
     custom_loss: CustomLoss,
     pass_config: Mapping[str, float] | None = None,
+    *,
+    weighted_only: bool = False,
 ) -> Done[Passed]:
     """Add the gradients of a custom loss of a batch; ValueError when it is no scalar of them.
 
-    `pass_config` goes to both passes: their temperature.
+    `pass_config` goes to both passes: their temperature. `weighted_only`: the loss looks at no
+    position whose weight is 0, and none is computed there; its log-probability is told as 0.
     """
-    everywhere = [replace(datum, weights=np.ones(len(datum), np.float32)) for datum in datums]
-    passed = backend.forward(everywhere, "cross_entropy", pass_config).result()
+    looked_at = [replace(datum, weights=_looks(datum, weighted_only)) for datum in datums]
+    passed = backend.forward(looked_at, "cross_entropy", pass_config).result()
     logprobs = [torch.tensor(values, requires_grad=True) for values in passed.logprobs]
     loss, metrics = custom_loss(datums, logprobs)
     if loss.shape or not loss.requires_grad:
@@ -43,3 +47,9 @@ def forward_backward_custom(
     ]
     backend.forward_backward(surrogate, "cross_entropy", pass_config).result()
     return Done(Passed(loss.item(), passed.logprobs, metrics))
+
+
+def _looks(datum: Datum, weighted_only: bool) -> NDArray[np.float32]:
+    """[T], 1 where the loss looks."""
+    looks = datum.taught("cross_entropy") if weighted_only else np.ones(len(datum))
+    return looks.astype(np.float32)

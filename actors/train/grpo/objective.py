@@ -43,7 +43,8 @@ def ask(
     """Add the gradients of the config's loss; `base_D` are the base's log-probabilities [T]."""
     if config.loss == "gspo" or _kl_is_in_loss(config):
         loss = _custom(base_D, config)
-        return forward_backward_custom(backend, datums_D, loss, pass_config(config))
+        settings = pass_config(config)
+        return forward_backward_custom(backend, datums_D, loss, settings, weighted_only=True)
     named = [replace(datum, weights=None) for datum in datums_D]
     return backend.forward_backward(named, config.loss, _settings(config) | pass_config(config))
 

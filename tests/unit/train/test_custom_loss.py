@@ -128,6 +128,20 @@ def test_what_is_masked_is_told_to_the_caller_and_learnt_only_if_the_loss_says_s
     assert grad_norm(trained) > 0  # its weight is 0 in the datum
 
 
+def test_a_loss_that_looks_at_what_is_weighted_costs_and_learns_no_more_than_that():
+    def surprises(datums: Sequence[Datum], logprobs: list[Tensor]):
+        for datum, told in zip(datums, logprobs, strict=True):
+            assert datum.weights is not None
+            assert ((told != 0).numpy() == (datum.weights != 0)).all()
+        return surprise(datums, logprobs)
+
+    whole, part = backend(), backend()
+    expected = forward_backward_custom(whole, batch(), surprise).result()
+    passed = forward_backward_custom(part, batch(), surprises, weighted_only=True).result()
+    assert passed.loss == pytest.approx(expected.loss, rel=1e-6)
+    assert grad_norm(part) == pytest.approx(grad_norm(whole), rel=1e-6)
+
+
 def test_what_is_no_loss_is_refused():
     with pytest.raises(ValueError, match="a scalar computed from the log-probabilities"):
         forward_backward_custom(backend(), batch(), lambda *_: (torch.zeros(()), {}))
