@@ -32,6 +32,11 @@ END = TOKENIZER.eos_token_id
 Step = Callable[[Problem, Sequence[Message]], Reward | Reply | None]
 
 
+def said_by(seed: int, choice: int) -> str:
+    """What a call with a seed answers in one of its choices, whatever it is asked."""
+    return f"{random.Random(f'{seed}/{choice}').randrange(10, 100)}"
+
+
 @dataclass
 class FakeSampler:
     """`actors.lm.sampler.PolicySampler`: two digits, each of log-probability -1."""
@@ -97,7 +102,7 @@ class FakeSampler:
         self.closed = True
 
     def _sample(self, model: str, seed: int, i: int) -> Sample:
-        text = f"{random.Random(f'{seed}/{i}').randrange(10, 100)}"
+        text = said_by(seed, i)
         ids = [*TOKENIZER(text, add_special_tokens=False)["input_ids"], END]
         told = [TokenLogprob(-1.0, ()) for _ in ids]
         return Sample(ids, told, text, "stop", self.live[model])

@@ -35,7 +35,10 @@ class Collected(NamedTuple):
 
 @dataclass(frozen=True)
 class Collector:
-    """Collects groups. `room` bounds those whose first answers are being sampled."""
+    """Collects groups. `room` bounds those whose first answers are being sampled.
+
+    A conversation ends where the next answer might reach beyond `context_tokens` of the base.
+    """
 
     environment: Environment
     sampler: PolicySampler
@@ -43,13 +46,14 @@ class Collector:
     config: GrpoConfig
     versions: Versions
     room: asyncio.Semaphore
+    context_tokens: int
 
     async def group(
         self, problem: Problem, n: int, sampling: SamplingConfig, seed: int
     ) -> Collected:
         """N rollouts by the version that is the newest when there is room for them.
 
-        `seed` and their place in the group determine their seeds.
+        `seed` samples all first turns in one call; with their place it determines later ones'.
         """
         with ExitStack() as held:
             async with self.room:
@@ -60,7 +64,7 @@ class Collector:
             async with asyncio.TaskGroup() as conversations:
                 tasks = [
                     conversations.create_task(
-                        self._rollout(problem, version, first, sampling, seed_of(seed, place))
+                        self._rollout(problem, version, first, sampling, seed, place)
                     )
                     for place, first in enumerate(firsts)
                 ]
@@ -69,7 +73,13 @@ class Collector:
         return Collected(Group(problem, rollouts, lost=n - len(rollouts)), began_s)
 
     async def _rollout(
-        self, problem: Problem, version: Version, first: Turn, sampling: SamplingConfig, seed: int
+        self,
+        problem: Problem,
+        version: Version,
+        first: Turn,
+        sampling: SamplingConfig,
+        seed: int,
+        choice: int,
     ) -> Rollout | None:
         """The conversation that a first turn opens; None where its reward could not be had."""
         turns, said = [first], [assistant(first.text)]
@@ -78,13 +88,14 @@ class Collector:
             if outcome is None:
                 return None
             if isinstance(outcome, Reward):
-                return Rollout(turns, outcome, seed)
+                return Rollout(turns, outcome, seed, choice)
             said = [*said, *outcome.messages]
             asked = self._prompt(problem, said)
-            is_full = len(asked) + sampling.max_tokens > self.config.max_row_tokens
+            most = min(self.config.max_row_tokens, self.context_tokens)
+            is_full = len(asked) + sampling.max_tokens > most
             if is_full or len(turns) == self.config.max_turns:
-                return Rollout(turns, UNFINISHED, seed)
-            turn_seed = seed_of(seed, len(turns))
+                return Rollout(turns, UNFINISHED, seed, choice)
+            turn_seed = seed_of(seed_of(seed, choice), len(turns))
             turns += await self._turns(version, asked, 1, sampling, turn_seed, outcome.messages)
             said = [*said, assistant(turns[-1].text)]
 

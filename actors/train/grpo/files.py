@@ -71,5 +71,6 @@ def _row(step: int, group: Group, rollout: Rollout) -> dict[str, Any]:
         "tokens": rollout.num_tokens,
         "cut": rollout.is_cut,
         "seed": rollout.seed,
+        "choice": rollout.choice,
         "messages": [*group.problem.messages, *rollout.messages],
     }

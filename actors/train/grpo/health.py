@@ -6,7 +6,7 @@ from actors.train.grpo.metrics import GrpoMetrics
 from configs.errors import JobFailed
 from configs.grpo import GrpoConfig
 
-_MOST_ROLLBACKS = 3  # without a new checkpoint in between
+_MOST_ROLLBACKS = 2  # without a new checkpoint in between
 
 
 class Health:
@@ -32,10 +32,10 @@ class Health:
                 )
             return False
         self._rollbacks += 1
-        if self._rollbacks == _MOST_ROLLBACKS:
+        if self._rollbacks > _MOST_ROLLBACKS:
             raise JobFailed(
                 f"Step {row.step}: {' '.join(row.alarms)} Training went back to its last "
-                f"checkpoint {_MOST_ROLLBACKS - 1} times and got no further; it is kept. Give a "
+                f"checkpoint {_MOST_ROLLBACKS} times and got no further; it is kept. Give a "
                 "lower learning_rate or other bounds in alarms."
             )
         return True

@@ -12,10 +12,10 @@ class GrpoMetrics:
     version: int  # of the policy after it: one more than steps
     # Rewards
     reward: float  # mean over all rollouts, those of groups without signal included
-    reward_std: float  # mean over the groups of the spread within
+    reward_std: float  # mean over the groups of the standard deviation within
     correct: float | None  # share of the rollouts, where the task tells right from wrong
     groups: int  # sampled
-    no_signal: int  # of these, with equal rewards: not learned from
+    no_signal: int  # of these, not learned from: equal rewards, all masked, or one left
     replaced: int  # groups without signal in whose place others were sampled
     lost: int  # rollouts whose reward could not be had
     # Lengths

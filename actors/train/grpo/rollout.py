@@ -34,7 +34,8 @@ class Rollout:
 
     turns: Sequence[Turn]
     reward: Reward
-    seed: int
+    seed: int  # of the call that sampled its first turn
+    choice: int = 0  # its place among that call's answers
 
     @property
     def messages(self) -> list[Message]:

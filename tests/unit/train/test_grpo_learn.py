@@ -137,6 +137,15 @@ def test_without_a_cap_the_samplers_numbers_change_nothing_that_is_learned():
         assert other.ratio == pytest.approx(math.exp(0.5) * plain.ratio, rel=1e-5)
 
 
+def test_with_a_cap_the_samplers_last_bits_reach_the_gradients_and_change_them_no_more_than_that():
+    batch = small_batch(shown_backend(), REWARDS)
+    rounded = shifted_by(batch, [1e-6, -1e-6] * 4 + [1e-6])
+    for fields in ({}, {"loss": "ppo", "kl_to_base": 0.1}):
+        (_, one), (_, two) = (learnt(of, truncated_is=2.0, **fields) for of in (batch, rounded))
+        assert not torch.equal(one.gradients[0], two.gradients[0])
+        torch.testing.assert_close(one.gradients[0], two.gradients[0], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("reduction", "fields"),
     [("token", {}), ("sequence", {"kl_to_base": 0.2, "kl_in": "k2"}), ("dr_grpo", {"epochs": 2})],

@@ -112,7 +112,8 @@ def test_tokens_do_not_depend_on_how_many_are_sampled_together(
             for rollout, again in zip(group.rollouts_G, same.rollouts_G, strict=True):
                 assert rollout.messages == again.messages
                 assert [t.token_ids for t in rollout.turns] == [t.token_ids for t in again.turns]
-                assert (rollout.seed, rollout.reward) == (again.seed, again.reward)
+                assert (rollout.seed, rollout.choice) == (again.seed, again.choice)
+                assert rollout.reward == again.reward
 
 
 @torch.inference_mode()

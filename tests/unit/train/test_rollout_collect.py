@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 from engine_tests import run
-from fake_sampler import TOKENIZER, FakeSampler, FakeTask, policy, problem, rollout_config
+from fake_sampler import (
+    TOKENIZER,
+    FakeSampler,
+    FakeTask,
+    policy,
+    problem,
+    rollout_config,
+    said_by,
+)
 from small_base import byte_tokenizer
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -27,6 +35,7 @@ def group(
     seed: int = 0,
     tokenizer: PreTrainedTokenizerBase = TOKENIZER,
     n: int = 4,
+    context_tokens: int = 512,
     **fields: Any,
 ) -> Group:
     """Rollouts of one problem."""
@@ -40,7 +49,7 @@ def group(
         versions = Versions(lambda model: None)
         versions.add(Version(7, await sampler.publish("run", 7, policy(7))))
         room = asyncio.Semaphore(1)
-        collector = Collector(task, sampler, tokenizer, config, versions, room)
+        collector = Collector(task, sampler, tokenizer, config, versions, room, context_tokens)
         return (await collector.group(problem("nine"), n, config.sampling, seed)).group
 
     return run(body())
@@ -57,15 +66,16 @@ def until(turns: int) -> Any:
 
 
 def test_a_rollout_is_what_was_said() -> None:
-    found = group(until(1))
+    found = group(until(1), seed=31)
+    assert [(r.seed, r.choice) for r in found.rollouts_G] == [(31, place) for place in range(4)]
     for rollout in found.rollouts_G:
+        assert rollout.turns[0].text == said_by(rollout.seed, rollout.choice)
         (turn,) = rollout.turns
         assert TOKENIZER.decode(list(turn.prompt_ids)) == ASKED
         assert TOKENIZER.decode(list(turn.token_ids)) == f"{turn.text}<|im_end|>"
         assert turn.logprobs == [-1.0] * 3
         assert (turn.version, turn.is_cut) == (7, False)
         assert rollout.reward == Reward(float(turn.text))
-    assert len({rollout.seed for rollout in found.rollouts_G}) == 4
     assert len({rollout.turns[0].text for rollout in found.rollouts_G}) > 1
 
 
@@ -101,12 +111,20 @@ def test_a_conversation_without_an_end_is_worth_nothing(room: int, turns: int) -
     assert found.lost == 0
 
 
+def test_a_conversation_ends_where_the_base_s_context_does() -> None:
+    """Its second prompt has 55 tokens, an answer up to 4."""
+    assert {len(r.turns) for r in group(until(2), context_tokens=59).rollouts_G} == {2}
+    assert {len(r.turns) for r in group(until(2), context_tokens=58).rollouts_G} == {1}
+
+
 def test_rewards_that_could_not_be_had_are_counted() -> None:
     def odd(problem: Problem, turns: Sequence[Message]) -> Reward | None:
         value = int(turns[-1]["content"])
         return Reward(float(value)) if value % 2 else None
 
     found = group(odd, n=16)
+    for rollout in found.rollouts_G:
+        assert rollout.turns[0].text == said_by(rollout.seed, rollout.choice)
     assert found.rollouts_G
     assert found.lost
     assert len(found.rollouts_G) + found.lost == 16

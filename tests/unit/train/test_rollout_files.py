@@ -17,7 +17,7 @@ def batch(value: float = 1.0) -> Batch:
     """One rollout of two turns."""
     first = Turn([1, 2], [3, 4], [-0.5, -0.5], "eins – ½", 3, False)
     second = Turn([1, 2, 3, 4, 5], [6], [-1.0], "zwei\u2028drei", 3, True, [user("und?")])
-    rollout = Rollout([first, second], Reward(value, True, {"note": "ja", "judge": 0.5}), 17)
+    rollout = Rollout([first, second], Reward(value, True, {"note": "ja", "judge": 0.5}), 17, 2)
     return Batch([Group(problem("p"), [rollout])])
 
 
@@ -39,6 +39,7 @@ def test_what_was_kept_can_be_read(folder: str) -> None:
         "tokens": 3,
         "cut": True,
         "seed": 17,
+        "choice": 2,
         "messages": [
             user("p"),
             assistant("eins – ½"),
