@@ -69,6 +69,11 @@ def load_base(
     return LoadedBase(resolve_base_name(name), model, load_tokenizer(name), model_digest(model))
 
 
+def context_tokens(name: str) -> int:
+    """Tokens that a base model can take, what it answers included."""
+    return _from_pretrained(AutoConfig, name).get_text_config().max_position_embeddings
+
+
 def load_skeleton(name: str) -> PreTrainedModel:
     """The modules of a base model without their weights, to look at names and shapes."""
     config = _from_pretrained(AutoConfig, name)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from actors.lm.adapter import Adapter
+from actors.lm.base import context_tokens
 from actors.lm.sampler import PolicySampler, Published, RemotePolicy
 from actors.train.grpo.ahead import Ahead
 from actors.train.grpo.background import Background
@@ -54,6 +55,7 @@ class RolloutSource:
         self._config, self._name, self._files, self._tick = config, name, files, tick
         self._thread: LoopThread | None = None
         self._life: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Open the task and the sampler."""
@@ -61,7 +63,10 @@ class RolloutSource:
         self._thread.run(self._open(), self._tick)
 
     def publish(self, version: int, policy: Adapter | RemotePolicy) -> Published:
-        """Hand a version over to the sampler; batches that waited for it are begun."""
+        """Hand a version over to the sampler; batches that waited for it are begun.
+
+        The rollouts of the batch before it are in the run's files by then.
+        """
         return self._answer(lambda: self._publish(version, policy))
 
     def begin(self, step: int, position: int, rollbacks: int) -> None:
@@ -72,7 +77,7 @@ class RolloutSource:
         self._answer(lambda: self._ahead.begin(step, position, rollbacks))
 
     def next(self, step: int) -> Batch:
-        """The batch that a step learns from; its rollouts are in the run's files."""
+        """The batch that a step learns from; its rollouts are written while it is learned from."""
         return self._answer(lambda: self._next(step))
 
     def evaluate(self) -> Evaluated:
@@ -124,12 +129,14 @@ class RolloutSource:
                     config,
                     self._versions,
                     asyncio.Semaphore(config.problems_per_batch),
+                    context_tokens(config.base_model),
                 )
                 self._ahead = Ahead(self._collector, self._background)
                 self._background.spawn(self._retire())
                 opened.set_result(None)
                 await self._background.over()
             finally:
+                await self._keep_up()
                 await self._background.end()
                 await self._sampler.close()
 
@@ -145,14 +152,22 @@ class RolloutSource:
             _log.warning("the task and its sampler did not close: %s", error)
 
     async def _publish(self, version: int, policy: Adapter | RemotePolicy) -> Published:
+        await self._keep_up()
         published = await self._sampler.publish(self._name, version, policy)
         self._versions.add(Version(version, published))
         return published
 
     async def _next(self, step: int) -> Batch:
         batch = await self._ahead.next(step)
-        await asyncio.to_thread(self._files.keep, step, batch)
+        await self._keep_up()
+        keeping = asyncio.to_thread(self._files.keep, step, batch)
+        self._keeping = self._background.spawn(keeping)
         return batch
+
+    async def _keep_up(self) -> None:
+        """Wait for what is being written; an error there is that of all that is asked."""
+        if self._keeping is not None:
+            await asyncio.wait({self._keeping})
 
     async def _sleep(self) -> None:
         await self._unused.join()

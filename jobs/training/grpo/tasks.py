@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actors.lm.base import load_tokenizer
+from actors.lm.base import context_tokens, load_tokenizer
 from actors.lm.plain_chat import PLAIN_STOP, is_plain
 from actors.pool.provider import Provider
 from actors.train.data.source import Read
@@ -48,7 +48,7 @@ class Task:
 def read_task(config: GrpoConfig, read: Read) -> Task:
     """The task of a config; UserError with everything that is wrong with its files."""
     tokenizer = load_tokenizer(config.base_model)
-    problems = read_problems(config, tokenizer, read)
+    problems = read_problems(config, tokenizer, context_tokens(config.base_model), read)
     if config.checker != JUDGE:
         identity = CheckedTask(problems, config.checker).digest
         return Task(problems, None, identity, is_plain(tokenizer))

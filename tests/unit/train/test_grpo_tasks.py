@@ -24,7 +24,7 @@ prompts:
 """
 
 
-def read(files: dict[str, Any], **fields: Any) -> ProblemSet:
+def read(files: dict[str, Any], context_tokens: int = 4096, **fields: Any) -> ProblemSet:
     """The problems of a config; `files` holds texts, or rows of JSONL."""
 
     def content(name: str) -> bytes:
@@ -33,7 +33,7 @@ def read(files: dict[str, Any], **fields: Any) -> ProblemSet:
         return text.encode()
 
     config = GrpoConfig.model_validate({"task": "prompts", "data": "d.jsonl", **fields})
-    return read_problems(config, byte_tokenizer(), content)
+    return read_problems(config, byte_tokenizer(), context_tokens, content)
 
 
 def gsm8k(*numbers: str) -> list[dict[str, str]]:
@@ -69,7 +69,7 @@ def test_a_row_of_gsm8k_asks_for_the_number_in_a_box_after_an_example():
 def test_the_real_gsm8k_is_taken_whole(data_folder: Path):
     config = GrpoConfig(data="train.jsonl", eval_data="test.jsonl", max_prompt_tokens=4096)
     held = read_problems(
-        config, byte_tokenizer(), lambda name: (data_folder / "gsm8k" / name).read_bytes()
+        config, byte_tokenizer(), 8192, lambda name: (data_folder / "gsm8k" / name).read_bytes()
     )
     assert (len(held.training), len(held.held_out)) == (7473, 1319)
     assert not any("<<" in (problem.worked or "") for problem in held.training)
@@ -173,6 +173,17 @@ def test_a_problem_that_is_there_twice_or_on_both_sides_is_told():
 def test_a_prompt_that_is_too_long_is_told_in_tokens():
     with pytest.raises(UserError, match=r"d\.jsonl:2: 59 tokens, more than max_prompt_tokens=50"):
         read({"d.jsonl": rows("a?", "a" * 40)}, max_prompt_tokens=50)
+    with pytest.raises(UserError, match=r"^d\.jsonl:2: 59 tokens, and the base's .* leaves 58 "):
+        read({"d.jsonl": rows("a?", "a" * 40)}, context_tokens=62, max_tokens=4)
+    assert len(read({"d.jsonl": rows("a" * 40)}, context_tokens=63, max_tokens=4).training) == 1
+
+
+@pytest.mark.parametrize("task", ["gsm8k", "prompts"])
+def test_a_file_without_problems_is_told(task: str):
+    files = {"d.jsonl": "\n", "e.jsonl": ""}
+    with pytest.raises(UserError) as caught:
+        read(files, task=task, eval_data="e.jsonl")
+    assert str(caught.value) == "d.jsonl: holds no problems.\ne.jsonl: holds no problems."
 
 
 def test_a_share_is_held_out_by_the_seed():

@@ -112,9 +112,9 @@ def test_a_conversation_without_an_end_is_worth_nothing(room: int, turns: int) -
 
 
 def test_a_conversation_ends_where_the_base_s_context_does() -> None:
-    """Its second prompt has 55 tokens, an answer up to 4."""
-    assert {len(r.turns) for r in group(until(2), context_tokens=59).rollouts_G} == {2}
-    assert {len(r.turns) for r in group(until(2), context_tokens=58).rollouts_G} == {1}
+    """Its second prompt has 51 tokens, an answer up to 4."""
+    assert {len(r.turns) for r in group(until(2), context_tokens=55).rollouts_G} == {2}
+    assert {len(r.turns) for r in group(until(2), context_tokens=54).rollouts_G} == {1}
 
 
 def test_rewards_that_could_not_be_had_are_counted() -> None:

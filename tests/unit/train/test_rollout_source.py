@@ -126,7 +126,7 @@ def test_each_group_takes_the_newest_version_and_keeps_it() -> None:
         held = Versions(gone.append)
         room = asyncio.Semaphore(2)
         background = Background()
-        ahead = Ahead(Collector(task, sampler, TOKENIZER, config, held, room), background)
+        ahead = Ahead(Collector(task, sampler, TOKENIZER, config, held, room, 512), background)
 
         async def publish(number: int) -> None:
             held.add(Version(number, await sampler.publish("run", number, policy(number))))

@@ -51,9 +51,9 @@ def with_system_prompt(
 
 
 def too_long(
-    problem: Problem, tokenizer: PreTrainedTokenizerBase, config: GrpoConfig
+    problem: Problem, tokenizer: PreTrainedTokenizerBase, config: GrpoConfig, context_tokens: int
 ) -> str | None:
-    """Why a problem does not fit into a row of the batch, None where it does."""
+    """Why a problem and an answer do not fit into a row or the base, None where they do."""
     if len(problem.follow_ups) >= config.max_turns:
         turns = len(problem.follow_ups) + 1
         return f"is a conversation of {turns} answers; give max_turns={turns}"
@@ -61,10 +61,16 @@ def too_long(
         text = conversation_text(tokenizer, problem.messages, generation_prompt=True)
     except ValueError as error:
         return str(error)
-    room = config.max_prompt_tokens
+    left = context_tokens - config.max_tokens
+    room = min(config.max_prompt_tokens, left)
     if len(text.encode()) <= room:  # a token is a byte at least
         return None
     count = len(prompt_ids(tokenizer, problem.messages))
     if count <= room:
         return None
-    return f"{count} tokens, more than max_prompt_tokens={room}; shorten it, or give more"
+    if room < left:
+        return f"{count} tokens, more than max_prompt_tokens={room}; shorten it, or give more"
+    return (
+        f"{count} tokens, and the base's context of {context_tokens} leaves {room} beside "
+        f"max_tokens={config.max_tokens}; shorten it, or give a smaller max_tokens"
+    )

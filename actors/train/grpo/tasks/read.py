@@ -22,12 +22,15 @@ from configs.grpo import GrpoConfig
 Parse = Callable[[str, str, bytes, Problems], list[Placed]]
 
 
-def read_problems(config: GrpoConfig, tokenizer: PreTrainedTokenizerBase, read: Read) -> ProblemSet:
+def read_problems(
+    config: GrpoConfig, tokenizer: PreTrainedTokenizerBase, context_tokens: int, read: Read
+) -> ProblemSet:
     """Everything that is learned from and measured.
 
     Args:
         config: names the task, its files and what checks the answers.
         tokenizer: of the base model.
+        context_tokens: that the base model can take, the answer included.
         read: gives the bytes of a file by its name; UserError where it cannot.
 
     Raises:
@@ -39,7 +42,7 @@ def read_problems(config: GrpoConfig, tokenizer: PreTrainedTokenizerBase, read: 
         faults.add(fault)
     sides = Sides(*(with_system_prompt(side, config.system_prompt, faults) for side in sides))
     for placed in [*sides.training, *sides.held_out]:
-        if fault := too_long(placed.problem, tokenizer, config):
+        if fault := too_long(placed.problem, tokenizer, config, context_tokens):
             faults.add(f"{placed.where}: {fault}.")
     faults.check()
     return problem_set(sides, _label(config))
@@ -74,9 +77,12 @@ def _parser(config: GrpoConfig) -> Parse:
 
 
 def _file(side: str, path: str, parse: Parse, read: Read, faults: Problems) -> list[Placed]:
+    known, placed = len(faults), []
     with faults.told():
-        return parse(side, path, read(path), faults)
-    return []
+        placed = parse(side, path, read(path), faults)
+    if not placed and len(faults) == known:
+        faults.add(f"{path}: holds no problems.")
+    return placed
 
 
 def _divided(problems: Sequence[Placed], config: GrpoConfig) -> Sides:
