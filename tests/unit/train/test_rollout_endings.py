@@ -21,6 +21,7 @@ from actors.lm.messages import Message
 from actors.lm.requests import Sample, TokenLogprob
 from actors.train.grpo.environment import Problem, Reply, Reward
 from actors.train.grpo.files import RolloutFiles
+from actors.train.grpo.rollout import Batch
 from actors.train.grpo.source import RolloutSource
 from configs.errors import JobFailed, UserError
 from configs.sections import SamplingConfig
@@ -198,3 +199,53 @@ def test_the_sampler_sleeps_when_nothing_is_under_way(tmp_path: Path) -> None:
         source.sleep()
         assert list(sampler.live) == ["run@2"]
         source.wake()
+
+
+class SlowFiles(RolloutFiles):
+    """Writes when it may, and fails where it is to."""
+
+    def __init__(self, folder: Path, error: Exception | None = None) -> None:
+        super().__init__(str(folder))
+        self.may, self._error = threading.Event(), error
+
+    def keep(self, step: int, batch: Batch) -> None:
+        self.may.wait()
+        if self._error:
+            raise self._error
+        super().keep(step, batch)
+
+
+def begun(files: RolloutFiles) -> RolloutSource:
+    source = RolloutSource(
+        FakeTask(), FakeSampler(), TOKENIZER, rollout_config(), name="run", files=files
+    )
+    source.open()
+    source.publish(1, policy(1))
+    source.begin(1, 0, 0)
+    return source
+
+
+@pytest.mark.parametrize("end", ["publish", "close"])
+def test_rollouts_are_kept_beside_the_learning_and_before_anything_rests_on_it(
+    tmp_path: Path, end: str
+) -> None:
+    files = SlowFiles(tmp_path)
+    source = begun(files)
+    source.next(1)
+    assert files.read(1) == []
+    threading.Timer(0.05, files.may.set).start()
+    if end == "publish":
+        source.publish(2, policy(2))
+        assert len(files.read(1)) == 6
+    source.close()
+    assert len(files.read(1)) == 6
+
+
+def test_rollouts_that_cannot_be_kept_end_the_run(tmp_path: Path) -> None:
+    files = SlowFiles(tmp_path, JobFailed("The disk is full."))
+    source = begun(files)
+    source.next(1)
+    files.may.set()
+    with pytest.raises(JobFailed, match="The disk is full"):
+        source.publish(2, policy(2))
+    source.close()
