@@ -1,8 +1,9 @@
 """What `grpo` may be told."""
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 
 from configs.base import Config, execution_option, option
 from configs.sections import PooledConfig, SamplingConfig, ServerConfig
@@ -138,21 +139,47 @@ class GrpoConfig(TrainingConfig, PooledConfig):
         False, "sampler and trainer take turns on the same GPUs (needs max_staleness=0)"
     )
 
+    @field_validator("server")
+    @classmethod
+    def _computes_alike(cls, server: ServerConfig, info: ValidationInfo) -> ServerConfig:
+        """The sampler's type is the trainer's, unless it is given: both hold the same policy."""
+        if "dtype" in server.model_fields_set or "dtype" not in info.data:
+            return server
+        return server.model_copy(update={"dtype": info.data["dtype"]})
+
     @model_validator(mode="after")
     def _belongs_together(self) -> "GrpoConfig":
-        if self.task == "prompts" and self.data is None:
-            raise ValueError("task=prompts needs data=PATH")
-        if self.checker == "judge" and self.judge.property is None:
-            raise ValueError("checker=judge needs judge.property=NAME")
-        if self.lora.dropout:
-            raise ValueError("lora.dropout must be 0: what is trained must be what was sampled")
-        if self.share_gpus and self.max_staleness:
-            raise ValueError("share_gpus=true needs max_staleness=0: the two take turns")
-        if self.backend == "tinker" and self.temperature != 1:
-            raise ValueError(
-                "backend=tinker needs temperature=1: the service's losses know no other"
-            )
+        if faults := [*self._task_faults(), *self._policy_faults()]:
+            raise ValueError("; ".join(faults))
         return self
+
+    def _task_faults(self) -> Iterator[str]:
+        if self.task == "prompts" and self.data is None:
+            yield "task=prompts needs data=PATH"
+        if self.numbers == "words" and self.task != "arithmetic":
+            yield f"numbers=words is for task=arithmetic, not for {self.task}: leave it out"
+        if self.checker == "judge" and self.judge.property is None:
+            yield "checker=judge needs judge.property=NAME"
+
+    def _policy_faults(self) -> Iterator[str]:
+        """Where what is trained could not be what was sampled, and where neither could be."""
+        if self.lora.dropout:
+            yield "lora.dropout must be 0: what is trained must be what was sampled"
+        if self.quantization != "none":
+            yield (
+                f"quantization={self.quantization}: the server holds the base unquantized, and "
+                "what is trained must be what was sampled; leave it out (dtype=bfloat16 halves "
+                "the base)"
+            )
+        if self.share_gpus and self.max_staleness:
+            yield "share_gpus=true needs max_staleness=0: the two take turns"
+        if self.backend == "tinker":
+            if self.share_gpus:
+                yield "share_gpus=true is for backend=ray: the service has GPUs of its own"
+            if self.temperature != 1:
+                yield "backend=tinker needs temperature=1: the service's losses know no other"
+        elif self.server.engine == "vllm" and self.temperature != 1:
+            yield "server.engine=vllm needs temperature=1: it tells no other's log-probabilities"
 
     @property
     def max_row_tokens(self) -> int:
