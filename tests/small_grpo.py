@@ -81,8 +81,8 @@ class HeldBack(PlainLetters):
 class SamplerHere:
     """A sampler that travels, and starts its engine where it is opened."""
 
-    def __init__(self, base: str) -> None:
-        self._base = base
+    def __init__(self, base: str, dtype: torch.dtype = torch.float32) -> None:
+        self._base, self._dtype = base, dtype
         self._local: LocalSampler | None = None
 
     @property
@@ -95,7 +95,7 @@ class SamplerHere:
         return self.local.probe
 
     async def open(self) -> None:
-        self._local = LocalSampler(small_engine(self._base))
+        self._local = LocalSampler(small_engine(self._base, self._dtype))
 
     async def publish(self, name: str, version: int, policy: Adapter | RemotePolicy) -> Published:
         return await self.local.publish(name, version, policy)
@@ -123,10 +123,15 @@ class SamplerHere:
         await self.local.engine.close()
 
 
-def small_engine(base: str) -> TorchEngine:
+def small_engine(base: str, dtype: torch.dtype = torch.float32) -> TorchEngine:
     """With one thread, and room for a few."""
     return TorchEngine(
-        load_base(base), max_adapters=4, max_batch=16, step_tokens=256, cache_tokens=2048, threads=1
+        load_base(base, dtype),
+        max_adapters=4,
+        max_batch=16,
+        step_tokens=256,
+        cache_tokens=2048,
+        threads=1,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from actors.train.backend import AdamParams, Label, TrainingBackend
-from actors.train.grpo.handover import hand_over
+from actors.train.grpo.handover import HandOver
 from actors.train.grpo.health import Health
 from actors.train.grpo.learn import learn
 from actors.train.grpo.measures import row_of, with_evaluation, with_start
@@ -58,10 +58,10 @@ def grpo(
     as what is trained, and where a step's alarms end the run.
     """
     health, adam = Health(config), adam_of(config)
+    hand_over = HandOver(source, config)
 
     def publish(steps: int) -> float | None:
-        label = Label(name, steps + 1, steps)
-        return hand_over(backend, source, label, config.alarms.max_probe_gap)
+        return hand_over(backend, Label(name, steps + 1, steps))
 
     publish(progress.steps)
     start = source.evaluate() if evaluates and not progress.steps else None

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_grpo import PlainLetters, SamplerHere, digests_of, run_small_grpo, small_grpo_config
@@ -13,6 +14,7 @@ from actors.lm.adapter import Adapter
 from actors.lm.requests import BASE, Sample
 from actors.lm.sampler import Published, RemotePolicy
 from actors.train.backend import AdamParams, Done, Stepped
+from actors.train.grpo.handover import Movement
 from actors.train.grpo.metrics import GrpoMetrics
 from actors.train.on_torch.backend import TorchBackend
 from configs.errors import JobFailed
@@ -100,6 +102,67 @@ def test_rollouts_of_another_policy_stop_the_run(
     )
     with pytest.raises(JobFailed, match=told):
         run_small_grpo(config, tmp_path, task=TASK, sampler=sampler(outspoken_base))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_sampler_that_stands_still_is_seen_however_small_the_steps(
+    outspoken_base: str, tmp_path: Path, dtype: str
+):
+    """What it says of the probe stays nearer to the trainer's word than any limit on the gap."""
+    config = small_grpo_config(
+        outspoken_base, learning_rate=4e-5, max_tokens=2, dtype=dtype, server={"dtype": dtype}
+    )
+    rows: list[GrpoMetrics] = []
+    sampler = SaysItWasDelivered(outspoken_base, getattr(torch, dtype))
+    with pytest.raises(JobFailed, match=r"run-\w{4}@4 says of a probe what it said 3 versions ago"):
+        run_small_grpo(config, tmp_path, task=TASK, sampler=sampler, on_step=rows.append)
+    assert [row.step for row in rows] == [1, 2]
+    assert all((row.probe_gap or 0.0) < config.max_probe_gap / 10 for row in rows)
+
+
+@pytest.mark.parametrize("learning_rate", [4e-5, 1e-2])
+@pytest.mark.parametrize("server", ["bfloat16", "float32"])
+def test_what_bfloat16_rounds_stops_no_run(
+    outspoken_base: str, tmp_path: Path, server: str, learning_rate: float
+):
+    config = small_grpo_config(
+        outspoken_base,
+        dtype="bfloat16",
+        server={"dtype": server},
+        learning_rate=learning_rate,
+        max_tokens=2,
+        on_alarm="stop",
+    )
+    sampler = SamplerHere(outspoken_base, getattr(torch, server))
+    rows = run_small_grpo(config, tmp_path, task=TASK, sampler=sampler)
+    assert len(rows) == config.steps
+    if server == "float32":  # the limit of float32 would have stopped it
+        assert max(row.probe_gap or 0.0 for row in rows) > 1e-3
+
+
+def test_the_limit_on_the_gap_is_that_of_the_coarser_side():
+    limits = {
+        "float32": small_grpo_config("tiny"),
+        "trainer": small_grpo_config("tiny", dtype="bfloat16"),
+        "server": small_grpo_config("tiny", server={"dtype": "bfloat16"}),
+        "given": small_grpo_config("tiny", dtype="bfloat16", alarms={"max_probe_gap": 0.5}),
+    }
+    found = {name: config.max_probe_gap for name, config in limits.items()}
+    assert found == {"float32": 1e-3, "trainer": 0.1, "server": 0.1, "given": 0.5}
+
+
+def test_rounding_alone_is_a_movement():
+    """Where it hides what was learned, on both sides: neither stands still."""
+    noise, movement = np.random.default_rng(1), Movement(0.1)
+    assert all(movement.follows(*noise.normal(size=(2, 3))) for _ in range(2000))
+
+
+def test_a_sampler_whose_last_bits_change_stands_still_as_well():
+    noise, movement = np.random.default_rng(1), Movement(0.1)
+    learned, told = np.cumsum(noise.normal(size=(9, 3)), axis=0), noise.normal(size=(9, 3)) / 100
+    told[:4] += learned[:4]
+    assert [movement.follows(*both) for both in zip(learned, told, strict=True)][:6] == [True] * 6
+    assert not movement.follows(learned[-1], told[-1])
 
 
 def test_an_alarm_can_be_told_alone(outspoken_base: str, tmp_path: Path):
