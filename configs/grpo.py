@@ -210,8 +210,8 @@ class GrpoConfig(TrainingConfig, PooledConfig):
     def max_probe_gap(self) -> float:
         """`alarms.max_probe_gap`, or what rounding alone may make of it.
 
-        Measured on `tiny`, with an adapter that was delivered: below 1e-5 in float32, and up to
-        0.02 where both sides compute in bfloat16.
+        Measured with adapters that were delivered: below 1e-4 in float32, and up to 0.02 where
+        both sides compute in bfloat16.
         """
         given = self.alarms.max_probe_gap
         return given if given is not None else 1e-3 if self.is_float32 else 0.1

@@ -1,5 +1,6 @@
 """Rollouts from the Tinker service: a training loop's sampler on versions that it keeps itself."""
 
+import logging
 from collections.abc import Sequence
 
 import tinker
@@ -13,6 +14,8 @@ from actors.train.on_tinker.service import Service
 from configs.sections import SamplingConfig
 from serve.probe import probe_question
 from serve.tinker_client import SEEDS, sample_of, stops_of
+
+_log = logging.getLogger(__name__)
 
 
 class TinkerSampler:
@@ -40,6 +43,10 @@ class TinkerSampler:
                 if not is_not_offered(error):
                     raise
                 self.probe = None
+                _log.warning(
+                    "The service does not score: nothing proves that it samples from what was "
+                    "trained but ratio and kl of each step, whose alarms therefore end the run."
+                )
 
     async def publish(self, name: str, version: int, policy: Adapter | RemotePolicy) -> Published:
         """Open a sampler of a version's path, and see that what is there is what was saved."""

@@ -19,7 +19,20 @@ _FEW_TOKENS = (
 
 def alarms_of(metrics: GrpoMetrics, limits: AlarmConfig) -> list[str]:
     """A message for every number that is none or beyond its limits; nothing of a healthy step."""
-    return [*_not_finite(metrics), *_beyond(metrics, limits)]
+    return [*_not_finite(metrics), *other_policy(metrics, limits), *_few_tokens(metrics, limits)]
+
+
+def other_policy(metrics: GrpoMetrics, limits: AlarmConfig) -> Iterator[str]:
+    """Messages that say that what was sampled from is not what is trained.
+
+    Of what is not a number no comparison holds: that is told once, by another message.
+    """
+    ratio, kl = metrics.ratio, metrics.kl
+    if math.isfinite(ratio) and not limits.min_ratio <= ratio <= limits.max_ratio:
+        bounds = f"{limits.min_ratio:g} to {limits.max_ratio:g}"
+        yield f"ratio is {ratio:.4g}, not within {bounds}: {_OTHER_POLICY}."
+    if math.isfinite(kl) and abs(kl) > limits.max_kl:
+        yield f"kl is {kl:.4g}, beyond {limits.max_kl:g} either way: {_OTHER_POLICY}."
 
 
 def _not_finite(metrics: GrpoMetrics) -> Iterator[str]:
@@ -28,13 +41,6 @@ def _not_finite(metrics: GrpoMetrics) -> Iterator[str]:
             yield f"{name} is {value}: {_BROKEN}."
 
 
-def _beyond(metrics: GrpoMetrics, limits: AlarmConfig) -> Iterator[str]:
-    """Of what is not a number no comparison holds: that is told once."""
-    ratio, ess, kl = metrics.ratio, metrics.ess, metrics.kl
-    if math.isfinite(ratio) and not limits.min_ratio <= ratio <= limits.max_ratio:
-        bounds = f"{limits.min_ratio:g} to {limits.max_ratio:g}"
-        yield f"ratio is {ratio:.4g}, not within {bounds}: {_OTHER_POLICY}."
-    if ess < limits.min_ess:
-        yield f"ess is {ess:.4g}, below {limits.min_ess:g}: {_FEW_TOKENS}."
-    if math.isfinite(kl) and abs(kl) > limits.max_kl:
-        yield f"kl is {kl:.4g}, beyond {limits.max_kl:g} either way: {_OTHER_POLICY}."
+def _few_tokens(metrics: GrpoMetrics, limits: AlarmConfig) -> Iterator[str]:
+    if metrics.ess < limits.min_ess:
+        yield f"ess is {metrics.ess:.4g}, below {limits.min_ess:g}: {_FEW_TOKENS}."

@@ -29,7 +29,7 @@ class HandOver:
         """None was made yet."""
         self._source, self._max_gap = source, config.max_probe_gap
         self._movement = Movement(_LEAST_SHARE if config.is_float32 else 0.0)
-        self.is_proved = False
+        self.is_proved = False  # that what was published answers: by a probe
 
     def __call__(self, backend: TrainingBackend, label: Label) -> float | None:
         """Publish the policy as it is now as version `label.version`.

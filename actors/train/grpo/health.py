@@ -2,6 +2,7 @@
 
 import math
 
+from actors.train.grpo.alarms import other_policy
 from actors.train.grpo.metrics import GrpoMetrics
 from configs.errors import JobFailed
 from configs.grpo import GrpoConfig
@@ -16,13 +17,21 @@ class Health:
         self._config = config
         self._rollbacks = 0
 
-    def wants_rollback(self, row: GrpoMetrics) -> bool:
+    def wants_rollback(self, row: GrpoMetrics, *, is_proved: bool) -> bool:
         """Whether the next step starts from the last checkpoint; JobFailed where none may come.
 
-        Weights that are not numbers any more are never gone on with.
+        Weights that are not numbers any more are never gone on with. `is_proved` says that a probe
+        shows what the sampler has; without one a step's own numbers are all that can.
         """
         if not row.alarms:
             return False
+        others = list(other_policy(row, self._config.alarms))
+        if others and not is_proved:
+            raise JobFailed(
+                f"Step {row.step}: {' '.join(others)} Training stopped, whatever on_alarm says: "
+                "the sampler does not score, so that nothing else tells what it answers with. The "
+                "checkpoints before this step are kept. Give other bounds in alarms."
+            )
         if self._config.on_alarm != "rollback":
             if self._config.on_alarm == "stop" or is_broken(row):
                 raise JobFailed(

@@ -75,7 +75,7 @@ def grpo(
         learnt = learn(backend, batch, config, adam)
         train_s = clock.lap_s()
         row = row_of(step, batch, learnt, config)
-        goes_back = health.wants_rollback(row)
+        goes_back = health.wants_rollback(row, is_proved=hand_over.is_proved)
         if goes_back:
             row = replace(row, rolled_back_to=hooks.restore())
         if config.share_gpus:

@@ -173,6 +173,19 @@ def test_an_alarm_can_be_told_alone(outspoken_base: str, tmp_path: Path):
     assert all("kl is" in " ".join(row.alarms) for row in rows)
 
 
+class WithoutAProbe(AtAnotherTemperature):
+    probe = None
+
+
+@pytest.mark.parametrize("on_alarm", ["warn", "rollback"])
+def test_without_a_probe_the_alarm_is_no_matter_of_choice(
+    outspoken_base: str, tmp_path: Path, on_alarm: str
+):
+    config = small_grpo_config(outspoken_base, steps=2, on_alarm=on_alarm)
+    with pytest.raises(JobFailed, match=r"Step 1: kl is .*whatever on_alarm says.*does not score"):
+        run_small_grpo(config, tmp_path, task=TASK, sampler=WithoutAProbe(outspoken_base))
+
+
 def test_a_correct_temperature_raises_no_alarm(outspoken_base: str, tmp_path: Path):
     config = small_grpo_config(outspoken_base, steps=2, temperature=2.0, on_alarm="stop")
     rows = run_small_grpo(config, tmp_path, task=TASK)

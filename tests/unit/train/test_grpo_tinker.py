@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tinker
 from small_base import byte_tokenizer
 from small_grpo import PlainLetters, small_grpo_config
 from tinker_front import Opened
@@ -79,6 +80,23 @@ def test_a_service_that_loses_the_trainer_is_gone_on_with(
 
     assert len(train(config, tmp_path, lose)) == 3
     assert steps == [1, 2, 3]
+
+
+def test_a_service_that_does_not_score_is_told_of(
+    config: GrpoConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def refuse(self: tinker.SamplingClient, prompt: tinker.ModelInput) -> list[float]:
+        raise tinker.TinkerError("no such thing here")
+
+    monkeypatch.setattr(tinker.SamplingClient, "compute_logprobs_async", refuse)
+    monkeypatch.setattr("serve.tinker_policy.is_not_offered", lambda error: True)
+    rows: list[GrpoMetrics] = []
+    train(config.model_copy(update={"steps": 1}), tmp_path, rows.append)
+    assert [row.probe_gap for row in rows] == [None]
+    assert "does not score" in caplog.text
 
 
 def test_versions_answer_beside_each_other(small_base: str, datums: list[Datum]) -> None:
