@@ -125,15 +125,22 @@ class ServerSampler:
         while True:
             try:
                 return await ask()
-            except (Unavailable, Overloaded) as error:
-                least_s = error.retry_after_s if isinstance(error, Overloaded) else 0.0
-                wait_s = max(pause_s, least_s)
-                if loop.time() + wait_s > until_s:
+            except Overloaded as error:
+                wait_s, was = max(pause_s, error.retry_after_s), "too busy"
+                refusal: Exception = error
+            except Unavailable as error:
+                if not await asyncio.to_thread(self.client.has_shelf):
                     raise JobFailed(
-                        f"The adapter server was not there for {self.patience_s:.0f} s ({doing}): "
-                        f"{error}. The same command continues the run."
+                        f"The adapter server lost its shelf of adapters ({doing}): without it "
+                        "nothing is answered again. The same command continues the run."
                     ) from None
+                wait_s, was, refusal = pause_s, "not there", error
             except (BadRequest, BrokenAdapter, UnknownAdapter) as error:
                 raise JobFailed(f"The adapter server refused {doing}: {error}.") from None
+            if loop.time() + wait_s > until_s:
+                raise JobFailed(
+                    f"The adapter server was {was} for {self.patience_s:.0f} s ({doing}): "
+                    f"{refusal}. The same command continues the run."
+                ) from None
             await _pause(wait_s)
             pause_s = min(_LONGEST_PAUSE_S, 2 * pause_s)

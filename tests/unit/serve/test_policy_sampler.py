@@ -3,6 +3,7 @@
 import asyncio
 import pickle
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """`run(test, *engines)` runs `test(sampler, handle)`; no pause takes time."""
     sleep = asyncio.sleep
     monkeypatch.setattr("serve.policy_sampler._pause", lambda seconds: sleep(0))
+    monkeypatch.setattr(ServerClient, "has_shelf", lambda client: True)  # which asks Ray
 
     def run(test: Test, *engines: FakeEngine) -> None:
         async def with_sampler(house: House) -> None:
@@ -129,8 +131,26 @@ def test_a_server_that_is_away_for_a_moment_is_waited_for(run: Any) -> None:
 def test_a_server_that_stays_away_ends_the_run(run: Any) -> None:
     async def test(sampler: ServerSampler, handle: Handle) -> None:
         handle.faults = [Overloaded("full", 60.0)]
-        with pytest.raises(JobFailed, match=r"not there for 2 s \(sampling from base\): full"):
+        with pytest.raises(JobFailed, match=r"too busy for 2 s \(sampling from base\): full"):
             await sampler.sample(BASE, [5], 2, SAMPLING, seed=1)
+        impatient = replace(sampler, patience_s=0.0)
+        handle.faults = [AWAY]
+        with pytest.raises(JobFailed, match=r"not there for 0 s \(.*\): no replica"):
+            await impatient.sample(BASE, [5], 2, SAMPLING, seed=1)
+
+    run(test)
+
+
+def test_a_server_without_its_shelf_is_not_waited_for(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ServerClient, "has_shelf", lambda client: False)
+
+    async def test(sampler: ServerSampler, handle: Handle) -> None:
+        handle.faults = [AWAY, AWAY]
+        with pytest.raises(JobFailed, match=r"lost its shelf.*\(sampling from base\)"):
+            await sampler.sample(BASE, [5], 1, SAMPLING, seed=1)
+        assert handle.faults == [AWAY]
 
     run(test)
 
