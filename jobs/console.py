@@ -73,6 +73,10 @@ class Progress:
         else:
             self._print_if_due()
 
+    def reach(self, done: int, note: str = "") -> None:
+        """Count up to `done`, and never back: what is done again was counted."""
+        self.advance(max(0, done - self._done), note)
+
     def note(self, note: str) -> None:
         """Put another note beside the count, and show it though nothing was done."""
         self._note = note
@@ -110,7 +114,10 @@ class Progress:
 
 
 class Pace:
-    """How many things are done a second, over the last ten seconds; 0 until a second has passed."""
+    """How many things are done a second, over the last ten seconds.
+
+    0 until a second has passed, and while what was done before is done again.
+    """
 
     _SPAN_S, _LEAST_S = 10.0, 1.0
 
@@ -123,7 +130,9 @@ class Pace:
         while len(self._seen) > 2 and self._seen[1][0] <= now_s - self._SPAN_S:
             self._seen.popleft()
         began_s, before = self._seen[0]
-        return (done - before) / (now_s - began_s) if now_s - began_s >= self._LEAST_S else 0.0
+        if now_s - began_s < self._LEAST_S:
+            return 0.0
+        return max(0.0, (done - before) / (now_s - began_s))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What a step of training says about itself, and the file that keeps it."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,9 +80,27 @@ def lost_patience(history: Sequence[StepMetrics], patience: int) -> bool:
     return since >= patience
 
 
-class MetricsFile:
-    """`metrics.jsonl` of a run: one line per step, each step once however often a run continues.
+class Told:
+    """Which rows are news: a step that was done again is, where it came out otherwise.
 
+    Rollouts that are sampled ahead of the trainer, or on GPUs, are others the second time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, str] = {}
+
+    def is_news(self, fields: Mapping[str, Any]) -> bool:
+        """Whether a row says what is not known; then it is."""
+        told = repr([fields.get(name) for name in ("tokens", "reward", "alarms")])
+        news = self._known.get(fields["step"]) != told
+        self._known[fields["step"]] = told
+        return news
+
+
+class MetricsFile:
+    """`metrics.jsonl` of a run: a line per step, however often a run continues.
+
+    A step that was done again and came out otherwise has another line; the last one counts.
     On a disk a line is there as soon as its step is done; on an object store, which cannot
     append, the file appears when the run is finished.
     """
@@ -90,19 +108,21 @@ class MetricsFile:
     def __init__(self, storage: Storage, name: str) -> None:
         self._storage, self._name = storage, name
         self._rows: list[str] = []
+        self._told = Told()
         self.last_step = 0  # the newest that is there
         if storage.exists(name):
             self._take_over(storage.read(name).decode())
 
     def add(self, metrics: MetricsRow) -> bool:
         """Append a step; False for one that is there already (computed again after a kill)."""
-        if metrics.step <= self.last_step:
+        fields = metrics.fields()
+        if not self._told.is_news(fields):
             return False
-        line = json.dumps(metrics.fields()) + "\n"
+        line = json.dumps(fields) + "\n"
         if self._storage.is_local:
             self._append(line)
         self._rows.append(line)
-        self.last_step = metrics.step
+        self.last_step = max(self.last_step, metrics.step)
         return True
 
     def close(self) -> None:
@@ -124,8 +144,10 @@ class MetricsFile:
 
     def _take_over(self, text: str) -> None:
         whole, _, cut = text.rpartition("\n")
-        if whole:
-            self.last_step = json.loads(whole.rpartition("\n")[2])["step"]
+        for line in whole.splitlines():
+            fields = json.loads(line)
+            self._told.is_news(fields)
+            self.last_step = max(self.last_step, fields["step"])
         if cut:  # a process was killed while it wrote this line
             with Path(self._storage.path(self._name)).open("r+b") as file:
                 file.truncate(len(text.encode()) - len(cut.encode()))

@@ -19,9 +19,10 @@ def kept_metrics(run: Run, config: TrainingConfig) -> Iterator[Callable[[Metrics
     with trackers(run, config) as told:
 
         def keep(step: MetricsRow) -> bool:
+            is_first = step.step > file.last_step
             if not file.add(step):
                 return False
-            for tracker in told:
+            for tracker in told if is_first else ():  # some take no step twice
                 tracker.add(step)
             return True
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.train.metrics import MetricsRow, OnRow
+from actors.train.metrics import MetricsRow, OnRow, Told
 from configs.errors import JobFailed, UserError
 
 _POLL_S = _SEND_S = 0.25
@@ -30,12 +30,13 @@ class Feed:
 
     def __init__(self) -> None:
         self._steps: list[MetricsRow] = []
+        self._told = Told()
         self._failures: list[str] = []
         self._fault: UserError | JobFailed | None = None
 
     def push(self, steps: Sequence[MetricsRow]) -> None:
-        """Add steps; those that are done again after a failure are left out."""
-        self._steps += [metrics for metrics in steps if metrics.step > len(self._steps)]
+        """Add steps; those that are done again after a failure only where they are news."""
+        self._steps += [metrics for metrics in steps if self._told.is_news(metrics.fields())]
 
     def failed(self, message: str) -> None:
         """A worker failed; training goes on if it may."""

@@ -15,7 +15,7 @@ from actors.lm.sampler import PolicySampler
 from actors.train.checkpoint import SavedCheckpoint, saved_checkpoints
 from actors.train.grpo.environment import Environment
 from actors.train.grpo.run import OnGrpoStep, continue_grpo
-from actors.train.metrics import MetricsRow, OnStep
+from actors.train.metrics import MetricsRow, OnStep, Told
 from actors.train.on_tinker.backend import TinkerBackend
 from actors.train.on_tinker.faults import ServiceFailed
 from actors.train.on_tinker.lora import service_lora
@@ -49,7 +49,7 @@ def train_on_tinker(
     """
     base_model = resolve_base_name(config.base_model)
     lora = service_lora(config)
-    shown = _EachOnce(on_step)
+    shown = _News(on_step)
 
     def attempt(service: Service) -> None:
         continue_sft(
@@ -80,7 +80,7 @@ def train_grpo_on_tinker(
     """The same by reinforcement: `open_sampler` gives each attempt a sampler of its service."""
     base_model = resolve_base_name(config.base_model)
     lora = service_lora(config)
-    shown = _EachOnce(on_step)
+    shown = _News(on_step)
 
     def attempt(service: Service) -> None:
         continue_grpo(
@@ -124,13 +124,12 @@ def _attempts(
             sleep(seconds)
 
 
-class _EachOnce:
-    """Steps that are done again after a failure are told once."""
+class _News:
+    """Steps that are done again after a failure are told again only where they are news."""
 
     def __init__(self, on_step: Callable[[Any], None]) -> None:
-        self._on_step, self._told = on_step, 0
+        self._on_step, self._told = on_step, Told()
 
     def __call__(self, metrics: MetricsRow) -> None:
-        if metrics.step > self._told:
-            self._told = metrics.step
+        if self._told.is_news(metrics.fields()):
             self._on_step(metrics)

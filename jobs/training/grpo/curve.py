@@ -26,7 +26,9 @@ def keep_curve(run: Run) -> None:
     if not run.storage.exists(name):
         lines = run.storage.read(f"{run.folder}/metrics.jsonl").decode().splitlines()
         rows = [json.loads(line) for line in lines]
-        run.storage.write_new(name, draw_curve({run.run_id: rows}, run.run_id))
+        last = {row["step"]: row for row in rows}  # of a step that was done again
+        curve = {run.run_id: [last[step] for step in sorted(last)]}
+        run.storage.write_new(name, draw_curve(curve, run.run_id))
 
 
 def draw_curve(runs: Mapping[str, Sequence[Row]], title: str) -> bytes:

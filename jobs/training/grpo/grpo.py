@@ -114,7 +114,7 @@ def _train(config: GrpoConfig, task: Task, provider: Provider | None, run: Run, 
             per_s = pace.per_s(step.step, time.monotonic()) if keep(step) else 0.0
             if step.step <= done:  # told again
                 return
-            shown.advance(note=view.step_note(step, config.steps, per_s))
+            shown.reach(step.step, view.step_note(step, config.steps, per_s))
             view.say_news(step)
             if config.show_every and step.step % config.show_every == 0:
                 view.show_answers(step.step, files.read(step.step))

@@ -112,6 +112,15 @@ def test_the_pace_of_what_comes_in_one_message_is_not_known():
     assert [pace.per_s(done, 0.001 * done) for done in range(4)] == [0.0] * 4
 
 
+def test_what_is_done_again_counts_once_and_has_no_pace(capsys):
+    pace = console.Pace()
+    assert [pace.per_s(done, float(now_s)) for now_s, done in enumerate([4, 6, 2])] == [0, 2, 0]
+    with console.progress("grpo", 9) as shown:
+        for done in (4, 6, 2, 3, 7):
+            shown.reach(done, f"step {done}")
+    assert "grpo: 7/9" in capsys.readouterr().out
+
+
 def test_the_account_is_that_of_the_books(tmp_path):
     rows = Records(Storage(str(tmp_path)), "calls")
     for key in "ab":

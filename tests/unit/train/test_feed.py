@@ -17,6 +17,18 @@ def test_steps_that_are_done_again_after_a_failure_are_left_out():
     assert [metrics.step for metrics in feed.news(3, 0).steps] == [4]
 
 
+def test_steps_that_came_out_otherwise_are_told_and_none_twice():
+    feed = Feed()
+    nan = float("nan")
+    first = [some_step(1), some_step(2), some_step(3, tokens=11, loss=nan)]
+    for steps in (first, [some_step(1), some_step(2, tokens=7, tokens_per_s=3.0)], first[2:]):
+        feed.push(steps)
+    told = [(row.step, row.fields()["tokens"]) for row in feed.news(0, 0).steps]
+    assert told == [(1, 10), (2, 10), (3, 11), (2, 7)]
+    feed.push([some_step(2, tokens=7, tokens_per_s=9.0, memory_mb=1.0)])
+    assert not feed.news(4, 0).steps
+
+
 def test_failures_are_told_in_their_order():
     feed = Feed()
     for message in ("one", "two"):

@@ -56,6 +56,18 @@ def test_the_file_has_every_step_once(tmp_path: Path):
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
 
 
+def test_a_step_that_was_done_again_and_came_out_otherwise_has_another_line(tmp_path: Path):
+    storage = Storage(str(tmp_path))
+
+    def add(step: int, tokens: int) -> bool:
+        return MetricsFile(storage, "m.jsonl").add(some_step(step, tokens=tokens))
+
+    asked = [(1, 10), (2, 10), (1, 10), (2, 12), (2, 12), (3, 9)]
+    assert [add(*row) for row in asked] == [True, True, False, True, False, True]
+    rows = [json.loads(line) for line in (tmp_path / "m.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["tokens"]) for row in rows] == [(1, 10), (2, 10), (2, 12), (3, 9)]
+
+
 def test_a_line_has_what_its_step_measured(tmp_path: Path):
     file = MetricsFile(Storage(str(tmp_path)), "metrics.jsonl")
     file.add(some_step(1))
