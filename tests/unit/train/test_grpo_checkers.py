@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import pickle
 import sys
 from decimal import Decimal
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from actors.lm.messages import assistant, user
 from actors.train.grpo.environment import Problem, Reply, Reward
+from actors.train.grpo.tasks import apart
 from actors.train.grpo.tasks.checked import CheckedTask
 from actors.train.grpo.tasks.checkers import find_checker
 from actors.train.grpo.tasks.problem_set import ProblemSet
@@ -108,6 +110,18 @@ def broken(said, problem):
     if said == "nan":
         return float("nan")
     raise KeyError(said)
+
+def stuck(said, problem):
+    if said == "sleep":
+        import time
+        time.sleep(1000)
+    if said == "die":
+        import os
+        os._exit(3)
+    if said == "exit":
+        raise SystemExit("bye")
+    import os, sys
+    return 1.0 if os.getppid() == int(problem.answer) and "torch" not in sys.modules else 0.0
 """
 
 
@@ -153,6 +167,42 @@ def test_a_function_s_fault_loses_its_own_rollout_and_the_first_is_told(
     assert [record.getMessage() for record in caplog.records] == [
         f"checker={own}:broken gave no reward for an answer to a: KeyError: 'x'"
     ]
+
+
+def test_a_function_that_does_not_end_loses_its_own_rollout(
+    own: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(apart, "CHECK_LIMIT_S", 1.0)
+    here = Problem("a", [user("Go")], str(os.getpid()))
+    said = ("sleep", "fine", "die", "exit", "fine")
+    lost, fine = None, Reward(1.0)  # of a process apart, without what is loaded here
+    assert steps(f"{own}:stuck", *said, problem=here) == [lost, fine, lost, lost, fine]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"checker={own}:stuck gave no reward for an answer to a: "
+        "it took longer than 1 s, or ended its process"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("checker", "limit_s", "answer", "endless", "right"),
+    [
+        ("regex", 1.0, r"^(a+)+$", "a" * 64 + "b", "aaa"),
+        ("math_verify", 3.0, "9", r"\boxed{9^{9^{9^{9}}}}", r"\boxed{3^2}"),
+    ],
+)
+def test_what_keeps_python_s_lock_is_ended_too(
+    checker: str,
+    limit_s: float,
+    answer: str,
+    endless: str,
+    right: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    if checker == "math_verify":
+        pytest.importorskip("math_verify")
+    monkeypatch.setattr(apart, "CHECK_LIMIT_S", limit_s)
+    problem = Problem("a", [user("Go")], answer)
+    assert steps(checker, endless, right, problem=problem) == [None, Reward(1.0, True)]
 
 
 @pytest.mark.parametrize(

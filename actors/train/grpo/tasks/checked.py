@@ -1,14 +1,13 @@
 """Problems whose answers a checker is asked about: an environment without calls to anybody."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 from actors.lm.messages import Message, user
 from actors.train.grpo.environment import Problem, Reply, Reward
-from actors.train.grpo.tasks.checkers import Checker, find_checker
+from actors.train.grpo.tasks.apart import Apart
+from actors.train.grpo.tasks.checkers import Checker, Fault, checked, find_checker
 from actors.train.grpo.tasks.problem_set import ProblemSet
 from configs.base import digest
 
@@ -22,7 +21,7 @@ class CheckedTask:
         self._problems, self._checker_name = problems, checker
         self.digest = digest([problems.digest, find_checker(checker).identity])
         self._checker: Checker | None = None
-        self._executor: ThreadPoolExecutor | None = None
+        self._apart: Apart | None = None
         self._lost_some = False
 
     @property
@@ -39,22 +38,17 @@ class CheckedTask:
         self, problem: Problem, turns: Sequence[Message], is_cut: bool
     ) -> Reward | Reply | None:
         """What the user says next, or what the last answer is worth."""
-        assert self._checker is not None, "the task is not open"
         if (reply := follow_up(problem, turns)) is not None:
             return reply
-        try:
-            # Apart, so that a slow function holds nobody up; one by one, as it may not expect more.
-            value = await asyncio.get_running_loop().run_in_executor(
-                self._executor, self._checker.check, turns[-1]["content"], problem
-            )
-        except Exception as error:  # the user's own code: its fault is this rollout's alone
-            self._tell(problem, error)
+        value = await self._worth(turns[-1]["content"], problem)
+        if isinstance(value, Fault):
+            self._tell(problem, value)
             return None
         return Reward(float(value), value if isinstance(value, bool) else None)
 
     async def __aenter__(self) -> "CheckedTask":
         self._checker = find_checker(self._checker_name)
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="checker")
+        self._apart = Apart(self._checker_name) if self._checker.may_hang else None
         return self
 
     async def __aexit__(
@@ -63,16 +57,22 @@ class CheckedTask:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
-        self._checker = self._executor = None
+        if self._apart is not None:
+            self._apart.close()
+        self._checker = self._apart = None
 
-    def _tell(self, problem: Problem, error: Exception) -> None:
+    async def _worth(self, said: str, problem: Problem) -> float | bool | Fault:
+        assert self._checker is not None, "the task is not open"
+        if self._apart is not None:
+            return await self._apart.check(said, problem)
+        return checked(self._checker, said, problem)
+
+    def _tell(self, problem: Problem, fault: Fault) -> None:
         """The first one; how many there were is in every step's row."""
         if not self._lost_some:
             _log.warning(
-                "checker=%s gave no reward for an answer to %s: %s: %s",
-                self._checker_name, problem.key, type(error).__name__, error,
+                "checker=%s gave no reward for an answer to %s: %s",
+                self._checker_name, problem.key, fault.text,
             )  # fmt: skip
         self._lost_some = True
 

@@ -8,6 +8,7 @@ MODULE:NAME   a function of (answer's text, problem) that gives a number or a tr
 """
 
 import inspect
+import logging
 import math
 import re
 from collections.abc import Callable
@@ -30,6 +31,22 @@ class Checker:
     check: Callable[[str, Problem], float | bool]
     answer_fault: Callable[[str | None], str | None]  # why no answer could be checked against it
     identity: str  # changes with what it says
+    may_hang: bool  # for ever, on some answers
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why an answer has no worth that is known."""
+
+    text: str
+
+
+def checked(checker: Checker, said: str, problem: Problem) -> float | bool | Fault:
+    """What an answer is worth; a checker's own fault costs this answer alone."""
+    try:
+        return checker.check(said, problem)
+    except (Exception, SystemExit) as error:  # the user's own code runs here
+        return Fault(f"{type(error).__name__}: {error}")
 
 
 def find_checker(name: str) -> Checker:
@@ -44,7 +61,7 @@ def find_checker(name: str) -> Checker:
     if name == "math_verify":
         _math_verify()
     check, answer_fault = _KNOWN[name]
-    return Checker(check, answer_fault, name)
+    return Checker(check, answer_fault, name, may_hang=name not in _QUICK)
 
 
 def _exact(said: str, problem: Problem) -> bool:
@@ -61,7 +78,7 @@ def _regex(said: str, problem: Problem) -> bool:
 
 def _math(said: str, problem: Problem) -> bool:
     package = _math_verify()
-    # Its own time limit is a signal, which only a process's first thread can have.
+    # Its own time limit is a signal, which what hangs in C never hears of.
     return package.verify(
         _parsed(package, problem.answer or ""), _parsed(package, said), timeout_seconds=None
     )
@@ -75,12 +92,15 @@ def _parsed(package: Any, text: str) -> list[Any]:
 
 def _math_verify() -> Any:
     try:
-        return import_module("math_verify")
+        package = import_module("math_verify")
     except ImportError:
         raise UserError(
             "checker=math_verify needs a package that is not installed: "
             'pip install --constraint constraints.txt "hothouse[math]".'
         ) from None
+    # It warns that nobody else may limit its time, which is seen to.
+    logging.getLogger("math_verify").setLevel(logging.ERROR)
+    return package
 
 
 def _no_text(answer: str | None) -> str | None:
@@ -110,6 +130,7 @@ _KNOWN: dict[str, tuple[Callable[[str, Problem], bool], Callable[[str | None], s
     "regex": (_regex, _no_pattern),
     "math_verify": (_math, _no_mathematics),
 }
+_QUICK = ("exact", "numeric")
 
 
 def _own(name: str) -> Checker:
@@ -134,7 +155,7 @@ def _own(name: str) -> Checker:
             raise ValueError(f"it gave {number}")
         return number
 
-    return Checker(check, lambda _: None, digest([name, _source(module)]))
+    return Checker(check, lambda _: None, digest([name, _source(module)]), may_hang=True)
 
 
 def _source(module: Any) -> str:
