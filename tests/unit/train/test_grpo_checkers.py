@@ -93,6 +93,15 @@ def test_answers_that_nothing_can_be_checked_against(checker: str, answer: str |
     assert fault in str(find_checker(checker).answer_fault(answer))
 
 
+def test_math_verify_does_not_warn_of_what_is_seen_to(caplog: pytest.LogCaptureFixture):
+    pytest.importorskip("math_verify")
+    logging.getLogger("math_verify").setLevel(logging.NOTSET)
+    found = find_checker("math_verify")
+    assert found.answer_fault("1/2") is None
+    assert found.check("$0.5$", Problem("k", [], "1/2")) is True
+    assert not caplog.records
+
+
 def test_a_checker_whose_package_is_missing_names_the_command(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "math_verify", None)
     with pytest.raises(UserError, match=r'pip install .*"hothouse\[math\]"'):

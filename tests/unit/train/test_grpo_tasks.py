@@ -176,6 +176,8 @@ def test_a_prompt_that_is_too_long_is_told_in_tokens():
     with pytest.raises(UserError, match=r"^d\.jsonl:2: 59 tokens, and the base's .* leaves 58 "):
         read({"d.jsonl": rows("a?", "a" * 40)}, context_tokens=62, max_tokens=4)
     assert len(read({"d.jsonl": rows("a" * 40)}, context_tokens=63, max_tokens=4).training) == 1
+    with pytest.raises(UserError, match=r"^max_tokens=64: base_model=tiny has a context of 64 "):
+        read({"d.jsonl": rows("a", "b")}, context_tokens=64, max_tokens=64)
 
 
 @pytest.mark.parametrize("task", ["gsm8k", "prompts"])

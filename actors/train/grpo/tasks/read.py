@@ -36,6 +36,11 @@ def read_problems(
     Raises:
         UserError: with the faults of all problems, each with its place.
     """
+    if config.max_tokens >= context_tokens:
+        raise UserError(
+            f"max_tokens={config.max_tokens}: base_model={config.base_model} has a context of "
+            f"{context_tokens} tokens, the prompt's included; give less."
+        )
     faults = Problems()
     sides = _sides(config, read, faults)
     for fault in [*_unanswerable(config, sides), *overlaps(sides)]:
