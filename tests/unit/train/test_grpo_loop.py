@@ -9,25 +9,44 @@ import pytest
 from small_grpo import PlainLetters, SamplerHere, digests_of, run_small_grpo, small_grpo_config
 
 from actors.lm.adapter import Adapter
+from actors.lm.messages import Message
 from actors.lm.requests import Sample
 from actors.lm.sampler import Published, RemotePolicy
 from actors.train.checkpoint import checkpoint_path, read_cursor
 from actors.train.grpo import loop
-from actors.train.grpo.environment import Problem
+from actors.train.grpo.environment import Problem, Reply, Reward
 from actors.train.grpo.metrics import GrpoMetrics
 from configs.errors import JobFailed, UserError
 
 
-def test_it_learns(outspoken_base: str, tmp_path: Path):
+class Mixed(PlainLetters):
+    """Each answer gets the reward of the one that was looked at before it."""
+
+    _last = Reward(0.5)
+
+    async def step(
+        self, problem: Problem, turns: Sequence[Message], is_cut: bool
+    ) -> Reward | Reply | None:
+        earned, self._last = self._last, await super().step(problem, turns, is_cut)
+        return earned
+
+
+def rise(rows: Sequence[GrpoMetrics]) -> float:
+    """Of the reward, from the first steps to the last."""
+    before, after = (fmean(row.reward for row in some) for some in (rows[:5], rows[-5:]))
+    return after - before
+
+
+def test_it_learns_and_from_mixed_up_rewards_it_does_not(outspoken_base: str, tmp_path: Path):
     config = small_grpo_config(
         outspoken_base, steps=24, problems_per_batch=4, group_size=8, save_every=24
     )
-    rows = run_small_grpo(config, tmp_path)
+    rows = run_small_grpo(config, tmp_path / "learns")
     assert [row.step for row in rows] == list(range(1, 25))
     assert [row.version for row in rows] == list(range(2, 26))
-    before, after = (fmean(row.reward for row in some) for some in (rows[:5], rows[-5:]))
-    assert after > before + 0.08  # 0.14 here
     assert all(row.alarms == [] for row in rows)
+    control = run_small_grpo(config, tmp_path / "control", task=Mixed())
+    assert rise(rows) > rise(control) + 0.08
 
 
 @pytest.mark.parametrize(
@@ -102,7 +121,9 @@ def test_on_shared_gpus_the_sampler_sleeps_while_the_trainer_learns(
 def test_a_warm_start_is_the_checkpoint_of_step_0(outspoken_base: str, tmp_path: Path):
     warm = {"steps": 20, "batch_size": 6, "learning_rate": 2e-2}
     config = small_grpo_config(outspoken_base, warm_start=warm, steps=2)
-    rows = run_small_grpo(config, tmp_path)
+    notes: list[str] = []
+    rows = run_small_grpo(config, tmp_path, on_note=notes.append)
+    assert notes == ["warm start 10/20", "warm start 20/20"]
     assert rows[0].start_greedy == 1  # it says yes
     assert [(step, version) for step, version, _ in digests_of(tmp_path)] == [(0, 1), (2, 3)]
     cursor = read_cursor(checkpoint_path(str(tmp_path), 0), GrpoMetrics)
