@@ -20,7 +20,7 @@ from actors.lm.sampler import Published, RemotePolicy
 from actors.train.checkpoint import SavedCheckpoint, saved_checkpoints
 from actors.train.grpo.environment import Problem, Reply, Reward
 from actors.train.grpo.metrics import GrpoMetrics
-from actors.train.grpo.run import OnGrpoStep
+from actors.train.grpo.run import OnGrpoStep, OnNote
 from actors.train.on_torch.process import run_grpo
 from configs.grpo import GrpoConfig
 from configs.sections import SamplingConfig
@@ -172,6 +172,7 @@ def run_small_grpo(
     sampler: SamplerHere | None = None,
     on_step: OnGrpoStep = lambda row: None,
     leaving: Callable[[], bool] = lambda: False,
+    on_note: OnNote = lambda note: None,
 ) -> list[GrpoMetrics]:
     """Run a config in this process; returns the steps that were shown."""
     rows: list[GrpoMetrics] = []
@@ -190,6 +191,7 @@ def run_small_grpo(
         on_step=shown,
         on_saved=lambda path, row: None,
         leaving=leaving,
+        on_note=on_note,
     )
     return rows
 

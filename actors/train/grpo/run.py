@@ -36,6 +36,7 @@ from configs.grpo import GrpoConfig
 
 OnGrpoStep = Callable[[GrpoMetrics], None]
 OnGrpoSaved = Callable[[str, GrpoMetrics], None]
+OnNote = Callable[[str], None]  # what is done that is no step
 
 
 def continue_grpo(
@@ -50,13 +51,14 @@ def continue_grpo(
     on_step: OnGrpoStep,
     on_saved: OnGrpoSaved,
     leaving: Callable[[], bool] = lambda: False,
+    on_note: OnNote = lambda note: None,
 ) -> None:
     """Train a fresh backend to the end of the run in `folder`.
 
     `on_step` gets the steps of earlier attempts first; `on_saved` gets each checkpoint's path
     after a step, on every rank, when it is whole. `leaving` is asked after every step without a
     checkpoint, with one answer on all ranks: whether to keep the state at once, because a machine
-    is about to be taken away.
+    is about to be taken away. `on_note` hears how far a warm start is.
     """
     files = _Files(backend, environment, config, team, run_id, folder)
     progress = files.resume()
@@ -74,7 +76,7 @@ def continue_grpo(
             files.stand_by(progress)
 
     if not files.has_any and config.warm_start.steps:
-        warm_start(backend, tokenizer, environment.training, config)
+        warm_start(backend, tokenizer, environment.training, config, on_note)
     if not files.has_any and (config.warm_start.steps or config.on_alarm == "rollback"):
         files.keep(progress)
     # A process that starts again meets no name that stands for something else.

@@ -4,7 +4,7 @@ Where no answer of a group is ever right there is nothing to learn from. The ste
 the run's history; their end is its checkpoint of step 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -22,6 +22,7 @@ from configs.errors import UserError
 from configs.grpo import GrpoConfig
 
 _RISING_SHARE = 0.05  # of the steps
+_TOLD_STEPS = 10  # one in so many is told
 
 
 def warm_start(
@@ -29,10 +30,11 @@ def warm_start(
     tokenizer: PreTrainedTokenizerBase,
     problems: Sequence[Problem],
     config: GrpoConfig,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> None:
     """Learn from `Problem.worked`; UserError where there is none.
 
-    The rate rises in a few steps, then falls to 0 linearly.
+    The rate rises in a few steps, then falls to 0 linearly. `on_note` hears how far it is.
     """
     settings = config.warm_start
     datums = worked_datums(tokenizer, problems, config.max_row_tokens)
@@ -53,6 +55,8 @@ def warm_start(
         )
         passed, stepped = passing.result(), stepping.result()
         check_step(step + 1, passed, stepped.grad_norm, [], settings.learning_rate)
+        if (step + 1) % _TOLD_STEPS == 0:
+            on_note(f"warm start {step + 1}/{settings.steps}")
 
 
 def worked_datums(

@@ -23,6 +23,7 @@ class News(NamedTuple):
     steps: list[MetricsRow]
     failures: list[str]
     fault: UserError | JobFailed | None = None  # that ends the run
+    note: str = ""  # the newest
 
 
 class Feed:
@@ -33,6 +34,7 @@ class Feed:
         self._told = Told()
         self._failures: list[str] = []
         self._fault: UserError | JobFailed | None = None
+        self._note = ""
 
     def push(self, steps: Sequence[MetricsRow]) -> None:
         """Add steps; those that are done again after a failure only where they are news."""
@@ -42,9 +44,13 @@ class Feed:
         """A worker failed; training goes on if it may."""
         self._failures.append(message)
 
+    def note(self, note: str) -> None:
+        """What is done now that is no step."""
+        self._note = note
+
     def news(self, steps: int, failures: int) -> News:
         """What came in after so many steps and failures."""
-        return News(self._steps[steps:], self._failures[failures:], self._fault)
+        return News(self._steps[steps:], self._failures[failures:], self._fault, self._note)
 
     def give_up(self, fault: UserError | JobFailed) -> None:
         """A worker met an error that trying again cannot mend."""
@@ -108,9 +114,10 @@ class Follower:
         on_step: OnRow,
         on_failure: Callable[[str], None],
         stop: Callable[[], None],
+        on_note: Callable[[str], None] = lambda note: None,
     ) -> None:
         self._feed, self._on_step, self._on_failure = feed, on_step, on_failure
-        self._stop = stop
+        self._stop, self._on_note, self._note = stop, on_note, ""
         self._steps = self._failures = 0
         self._error: Exception | None = None
         self._closing = threading.Event()
@@ -138,6 +145,9 @@ class Follower:
 
     def _catch_up(self) -> None:
         news: News = ray.get(self._feed.news.remote(self._steps, self._failures))
+        if news.note != self._note:
+            self._note = news.note
+            self._on_note(news.note)
         for metrics in news.steps:
             self._steps += 1
             self._on_step(metrics)

@@ -27,7 +27,7 @@ from actors.lm.sampler import PolicySampler
 from actors.train.checkpoint import CHECKPOINTS, SavedCheckpoint, saved_checkpoints
 from actors.train.gpu_shares import GpuShares, gpu_shares
 from actors.train.grpo.environment import Environment
-from actors.train.grpo.run import OnGrpoStep
+from actors.train.grpo.run import OnGrpoStep, OnNote
 from actors.train.metrics import OnRow, OnStep
 from actors.train.on_ray.failures import TellFailures, told
 from actors.train.on_ray.feed import Follower, start_feed
@@ -58,7 +58,7 @@ def train_sft(
     return _fit(config, partial(_sft, config, rows), run_id, folder, on_step)
 
 
-def _sft(config: SftConfig, rows: Any, **given: Any) -> None:
+def _sft(config: SftConfig, rows: Any, *, on_note: OnNote, **given: Any) -> None:
     run_sft(config, ray.get(rows), **given)
 
 
@@ -70,11 +70,25 @@ def train_grpo(
     run_id: str,
     folder: str,
     on_step: OnGrpoStep,
+    on_note: OnNote = lambda note: None,
 ) -> list[SavedCheckpoint]:
-    """The same on rewards. `environment` and `sampler` travel to the workers."""
+    """The same on rewards. `environment` and `sampler` travel to the workers.
+
+    `on_note` hears what is done before the first step.
+    """
     task = ray.put((environment, sampler))
     share = cluster_shares(config).worker
-    return _fit(config, partial(_grpo, config, task), run_id, folder, on_step, share)
+    program = partial(_grpo, config, task)
+    return _fit(
+        config,
+        program,
+        run_id,
+        folder,
+        on_step,
+        gpu_share=share,
+        beside_sampler=config.max_staleness > 0,
+        on_note=on_note,
+    )
 
 
 def cluster_shares(config: GrpoConfig) -> GpuShares:
@@ -97,18 +111,22 @@ def _fit(
     run_id: str,
     folder: str,
     on_step: OnRow,
+    *,
     gpu_share: float = 1.0,
+    beside_sampler: bool = False,
+    on_note: OnNote = lambda note: None,
 ) -> list[SavedCheckpoint]:
     """Run a program on as many workers as the config says, until it has come to its end."""
     check_lora(config.base_model, config.lora)
     feed = start_feed()
-    assignment = Assignment(program, run_id, folder, config.hang_timeout_s, feed)
+    hang_timeout_s = config.hang_timeout_s
+    assignment = Assignment(program, run_id, folder, hang_timeout_s, feed, beside_sampler)
     trainer = _trainer(config, folder, assignment, gpu_share)
     _forget_ray_notes(folder)
     try:
         with (
             _environment(_ray_settings(config)),
-            Follower(feed, on_step, _log.warning, trainer.stop),
+            Follower(feed, on_step, _log.warning, trainer.stop, on_note),
         ):
             trainer.fit()
     except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:

@@ -40,6 +40,7 @@ class Program(Protocol):
         on_saved: Callable[[str, Any], None],
         on_progress: Callable[[], None],
         leaving: Callable[[], bool],
+        on_note: Callable[[str], None],
     ) -> None:
         """Calls back as `actors.train.on_torch.process` says."""
         ...
@@ -53,6 +54,7 @@ class Assignment(NamedTuple):
     folder: str
     hang_timeout_s: float
     feed: Any  # a Feed
+    beside_sampler: bool = False  # which computes at the same time
 
 
 def work(assignment: Assignment) -> None:
@@ -62,7 +64,7 @@ def work(assignment: Assignment) -> None:
         return
     transformers_logging.disable_progress_bar()
     context = ray.train.get_context()
-    share_threads(context.get_local_world_size())
+    share_threads(context.get_local_world_size(), beside_sampler=assignment.beside_sampler)
     leads = context.get_world_rank() == 0
     sender = Sender(feed.push.remote)
     notices = Notices()
@@ -79,6 +81,10 @@ def work(assignment: Assignment) -> None:
         _report(path, metrics)
         watchdog.tick()
 
+    def on_note(note: str) -> None:
+        if leads:
+            feed.note.remote(note)
+
     try:
         with watchdog, sender:
             assignment.program(
@@ -89,6 +95,7 @@ def work(assignment: Assignment) -> None:
                 on_saved=on_saved,
                 on_progress=watchdog.tick,
                 leaving=notices.is_new,
+                on_note=on_note,
             )
     except (UserError, JobFailed) as error:
         # The driver stops the run. Raised here, Ray would take it for a failure and start again.

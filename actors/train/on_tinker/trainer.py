@@ -14,7 +14,7 @@ from actors.lm.base import resolve_base_name
 from actors.lm.sampler import PolicySampler
 from actors.train.checkpoint import SavedCheckpoint, saved_checkpoints
 from actors.train.grpo.environment import Environment
-from actors.train.grpo.run import OnGrpoStep, continue_grpo
+from actors.train.grpo.run import OnGrpoStep, OnNote, continue_grpo
 from actors.train.metrics import MetricsRow, OnStep, Told
 from actors.train.on_tinker.backend import TinkerBackend
 from actors.train.on_tinker.faults import ServiceFailed
@@ -75,6 +75,7 @@ def train_grpo_on_tinker(
     run_id: str,
     folder: str,
     on_step: OnGrpoStep,
+    on_note: OnNote = lambda note: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[SavedCheckpoint]:
     """The same by reinforcement: `open_sampler` gives each attempt a sampler of its service."""
@@ -93,6 +94,7 @@ def train_grpo_on_tinker(
             folder=folder,
             on_step=shown,
             on_saved=lambda path, metrics: None,
+            on_note=on_note,
         )
 
     _attempts(config, base_model, attempt, sleep)

@@ -13,7 +13,7 @@ import torch
 
 from actors.lm.sampler import PolicySampler
 from actors.train.grpo.environment import Environment
-from actors.train.grpo.run import OnGrpoSaved, OnGrpoStep, continue_grpo
+from actors.train.grpo.run import OnGrpoSaved, OnGrpoStep, OnNote, continue_grpo
 from actors.train.metrics import OnStep
 from actors.train.on_torch.start import start_backend
 from actors.train.on_torch.team import Team
@@ -73,10 +73,11 @@ def run_grpo(
     on_saved: OnGrpoSaved,
     on_progress: Callable[[], None] = lambda: None,
     leaving: Callable[[], bool] = lambda: False,
+    on_note: OnNote = lambda note: None,
 ) -> None:
     """The same for rewards: the first rank asks the sampler for what all of them learn from.
 
-    `on_progress` is called while it waits as well.
+    `on_progress` is called while it waits as well; `on_note` gets what is done before the steps.
     """
     backend = start_backend(config, device, on_progress)
     with _told_when_out_of_memory(config):
@@ -91,6 +92,7 @@ def run_grpo(
             on_step=on_step,
             on_saved=on_saved,
             leaving=leaving,
+            on_note=on_note,
         )
 
 
@@ -109,11 +111,13 @@ def _told_when_out_of_memory(config: TrainingConfig) -> Iterator[None]:
         ) from None
 
 
-def share_threads(processes: int) -> None:
+def share_threads(processes: int, *, beside_sampler: bool = False) -> None:
     """Give this process its part of the machine's cores, one of them left to Ray and the driver.
 
+    `beside_sampler`: half of the cores are a sampler's, which computes at the same time.
     Measured on 2 busy cores: two threads train a small model 4 to 17 times slower than one,
     because each waits for the other to be scheduled.
     """
-    cores = len(os.sched_getaffinity(0)) - 1
-    torch.set_num_threads(max(1, cores // processes))
+    cores = len(os.sched_getaffinity(0))
+    ours = cores // 2 if beside_sampler else cores - 1
+    torch.set_num_threads(max(1, ours // processes))

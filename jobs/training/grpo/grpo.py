@@ -15,7 +15,7 @@ from actors.train.checkpoint import read_cursor, saved_checkpoints
 from actors.train.grpo.environment import Environment
 from actors.train.grpo.files import RolloutFiles
 from actors.train.grpo.metrics import GrpoMetrics
-from actors.train.grpo.run import OnGrpoStep
+from actors.train.grpo.run import OnGrpoStep, OnNote
 from actors.train.grpo.tasks.checkers import JUDGE
 from actors.train.standby import latest_state
 from configs.errors import UserError
@@ -120,12 +120,19 @@ def _train(config: GrpoConfig, task: Task, provider: Provider | None, run: Run, 
                 view.show_answers(step.step, files.read(step.step))
 
         made = environment(task, config, _access(run, provider, config))
-        _on_backend(config, made, run, on_step)
+        _on_backend(config, made, run, on_step, shown.note)
 
 
-def _on_backend(config: GrpoConfig, task: Environment, run: Run, on_step: OnGrpoStep) -> None:
+def _on_backend(
+    config: GrpoConfig, task: Environment, run: Run, on_step: OnGrpoStep, on_note: OnNote
+) -> None:
     """Train where the config says. Both load on use: Ray Train takes seconds."""
-    told = {"run_id": run.run_id, "folder": run.storage.path(run.folder), "on_step": on_step}
+    told = {
+        "run_id": run.run_id,
+        "folder": run.storage.path(run.folder),
+        "on_step": on_step,
+        "on_note": on_note,
+    }
     base_model = resolve_base_name(config.base_model)
     if config.backend == "tinker":
         from actors.train.on_tinker.trainer import train_grpo_on_tinker

@@ -37,6 +37,13 @@ def test_failures_are_told_in_their_order():
     assert feed.news(0, 1) == News([], ["two"])
 
 
+def test_the_newest_note_is_told():
+    feed = Feed()
+    for note in ("one", "two"):
+        feed.note(note)
+    assert feed.news(0, 0).note == "two"
+
+
 def test_the_first_error_that_ends_a_run_is_kept():
     feed = Feed()
     assert feed.fault() is None
