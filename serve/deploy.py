@@ -4,7 +4,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import ray.serve as ray_serve
@@ -40,6 +40,17 @@ def ensure_serve() -> None:
     logger.setLevel(logging.WARNING)
     logger.addFilter(_NEWS)  # a filter that is there already is not added again
     ray_serve.start(proxy_location=ProxyLocation.Disabled, logging_config=QUIET)
+
+
+def delete_abandoned(is_abandoned: Callable[[str], bool]) -> None:
+    """Delete the applications that nobody will delete any more.
+
+    Serve outlives the driver, and so does what it runs: a driver that was killed leaves its
+    replicas there, with all that they hold.
+    """
+    for name in filter(is_abandoned, ray_serve.status().applications):
+        print(f"Deleting {name}, whose command was killed", file=sys.stderr, flush=True)
+        ray_serve.delete(name)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from serve.adapter_client import AdapterClient
 from serve.app import build_app
 from serve.calls import Description, Loaded
 from serve.client import ServerClient
-from serve.deploy import QUIET, deployed, ensure_serve
+from serve.deploy import QUIET, delete_abandoned, deployed, ensure_serve
 from serve.door import open_door
 from serve.engines.torch import cores
 from serve.openai.backend import Backend
@@ -34,8 +34,9 @@ from serve.policy_sampler import ServerSampler
 from serve.probe import probe_question
 from serve.replica import ServedReplica
 from serve.routing import HoldersFirst
-from serve.shelf import Holdings, start_shelf
+from serve.shelf import Holdings, is_shelf_alive, start_shelf
 
+_SERVERS = "server-"  # begins the names of their applications and shelves
 _REPLICA = "replica"
 # The engine queues and batches by itself; Serve only has to let the calls through.
 _CALLS_AT_ONCE = 100_000
@@ -153,15 +154,22 @@ def _server(
     """Replicas and their shelf, without adapters; UserError when they cannot start."""
     base = _base(base_model)
     ensure_serve()
-    shelf = start_shelf(base.names, holdings)
+    delete_abandoned(_has_lost_its_shelf)
+    name = f"{_SERVERS}{uuid.uuid4().hex[:8]}"
+    shelf = start_shelf(name, base.names, holdings)
     try:
         replicas = _replicas(base, server, shelf, gpus_per_replica)
-        with deployed(replicas, f"server-{uuid.uuid4().hex[:8]}") as handle:
+        with deployed(replicas, name) as handle:
             client = ServerClient(handle, shelf)
             _described(client)
             yield client
     finally:
         ray.kill(shelf)
+
+
+def _has_lost_its_shelf(application: str) -> bool:
+    """A server's shelf is there before it, and goes after it."""
+    return application.startswith(_SERVERS) and not is_shelf_alive(application)
 
 
 class _Base(NamedTuple):

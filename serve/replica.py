@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from ray.exceptions import ActorDiedError
+
 from actors.lm.engine import Engine
 from actors.lm.refusals import BadRequest, BrokenAdapter, RefusedAdapter, UnknownAdapter
 from actors.lm.requests import BASE, Question, Scores
@@ -59,6 +61,11 @@ class Replica:
     ) -> None:
         self._base_name, self._base_names = base_name, base_names
         self._problem: str | None = None
+        try:
+            await shelf.attend.remote()
+        except ActorDiedError:  # with its driver: nobody will ask this one
+            self._problem = "the server is gone: its shelf of adapters died"
+            return
         try:
             self._engine: Engine = ENGINES[server.engine](base_name, server)
         except UserError as error:

@@ -24,6 +24,7 @@ from serve.paths import read_within
 from serve.registry import Registry
 from serve.versions import Versions
 
+_NAMESPACE = "shelves"  # every driver has one of its own, in which others do not see its actors
 _POLL_S = 1.0  # an answer to a poll waits so long for news
 LEASE_S = 5.0  # a replica that has not polled for so long is gone, and must not trust what it saw
 
@@ -143,6 +144,9 @@ class AdapterShelf:
         await self._changed()
         await self._until(lambda: all(one.asleep == asleep for one in self._alive()))
 
+    async def attend(self) -> None:
+        """Who is answered knows that the shelf lives."""
+
     async def watch(
         self,
         replica: str,
@@ -230,8 +234,22 @@ class AdapterShelf:
         return registry
 
 
-def start_shelf(base_names: Collection[str], holdings: Holdings) -> Any:
-    """The handle of a new shelf: on this node, where a storage root means what it means here."""
+def start_shelf(server: str, base_names: Collection[str], holdings: Holdings) -> Any:
+    """The handle of a server's new shelf, which lives no longer than this driver.
+
+    It is on this node, where a storage root means what it means here.
+    """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    actor = ray.remote(AdapterShelf).options(num_cpus=0, scheduling_strategy=here)
+    actor = ray.remote(AdapterShelf).options(
+        name=server, namespace=_NAMESPACE, num_cpus=0, scheduling_strategy=here
+    )
     return actor.remote(base_names, holdings)
+
+
+def is_shelf_alive(server: str) -> bool:
+    """Whether a server of the cluster, anybody's, has its shelf."""
+    try:
+        ray.get_actor(server, namespace=_NAMESPACE)
+    except ValueError:
+        return False
+    return True

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import ray
@@ -178,6 +179,32 @@ def test_versions_count_on_where_a_server_starts_again(
     tmp_path: Path, adapters: dict[str, Adapter]
 ) -> None:
     for adapter, expected in [("one", "a@1"), ("two", "a@2"), ("two", "a@2"), ("one", "a@3")]:
-        shelf = start_shelf(["tiny"], Holdings(str(tmp_path)))
+        shelf = start_shelf(f"server-{uuid4()}", ["tiny"], Holdings(str(tmp_path)))
         assert ray.get(shelf.reserve.remote("a", adapters[adapter])) == expected
         ray.kill(shelf)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_what_a_killed_command_left_is_gone_when_the_next_server_starts(base_model: str) -> None:
+    shelf = start_shelf("server-living", ["tiny"], Holdings())
+    others = {"server-living", "another"}
+    try:
+        for name in ("server-dead", *others):
+            ray_serve.run(left_behind(), name=name, route_prefix=None)
+        with adapter_server(base_model, {}, CPU.model_copy(update={"num_replicas": 1})):
+            left = ray_serve.status().applications.keys()
+            assert "server-dead" not in left
+            assert left > others
+    finally:
+        for name in others:
+            ray_serve.delete(name)
+        ray.kill(shelf)
+
+
+def left_behind() -> ray_serve.Application:
+    """What stands for a server's replicas, in here: a replica has no tests to import."""
+
+    class Left:
+        """Nothing."""
+
+    return ray_serve.deployment(ray_actor_options={"num_cpus": 0})(Left).bind()

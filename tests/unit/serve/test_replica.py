@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fake_engine import FakeEngine
 from local_actor import kept
+from ray.exceptions import ActorDiedError
 from replica_house import House, adapter, opened, run_house
 
 from actors.lm.refusals import BadRequest, RefusedAdapter, UnknownAdapter
@@ -224,6 +225,21 @@ def test_a_replica_tells_how_busy_it_is_and_whether_it_lives(run: Any) -> None:
             await house.replicas[0].check_health()
 
     run(test, FakeEngine(), FakeEngine())
+
+
+def test_a_replica_whose_shelf_died_loads_no_model(run: Any, monkeypatch: Any) -> None:
+    async def test(house: House) -> None:
+        async def die(shelf: AdapterShelf) -> None:
+            raise ActorDiedError
+
+        monkeypatch.setattr(AdapterShelf, "attend", die)
+        await house.start_replica(FakeEngine())
+        late = house.replicas[-1]
+        assert not hasattr(late, "_engine")
+        assert (await late.describe()).problem == "the server is gone: its shelf of adapters died"
+        await late.check_health()  # or Serve would start it again and again
+
+    run(test)
 
 
 def test_token_ids_of_prompts(run: Any) -> None:
