@@ -18,7 +18,7 @@ _SHOWN = {
     "eval_greedy": "The same, of the greedy answers.",
     "length": "Mean tokens of a rollout.",
     "entropy": "Mean negative log-probability of the sampled tokens.",
-    "no_signal": "Groups of the last step with equal rewards.",
+    "no_signal": "Groups of the last step without anything to learn from.",
     "kl": "KL divergence between sampler and trainer per token.",
     "ess": "Effective sample size between sampler and trainer, as a share of the tokens.",
     "staleness": "Versions that the tokens' own was behind, on average.",
