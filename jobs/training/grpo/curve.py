@@ -13,7 +13,7 @@ from actors.store.run import Run
 
 Row = Mapping[str, Any]  # of metrics.jsonl
 
-_SMOOTHED_STEPS = 20
+_SMOOTHED_SHARE = 0.05  # of the longest run's steps are a point of the thick line
 _MEASURED = {
     "eval_greedy": ("held out, greedy", "o-"),
     "eval_reward": ("held out, sampled", "s-"),
@@ -36,10 +36,12 @@ def draw_curve(runs: Mapping[str, Sequence[Row]], title: str) -> bytes:
     figure = Figure(figsize=(10, 3.6), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
+    span = max(1, round(_SMOOTHED_SHARE * max(map(len, runs.values()))))
     for number, (label, rows) in enumerate(runs.items()):
-        _training(left, label, rows, f"C{number}")
+        _training(left, label if len(runs) > 1 else None, rows, f"C{number}", span)
         _held_out(right, label, rows, f"C{number}", len(runs) > 1)
-    left.set(xlabel="step", ylabel="reward", title=f"rollouts (mean of {_SMOOTHED_STEPS} steps)")
+    means = f", means of {span} steps" if span > 1 else ""
+    left.set(xlabel="step", ylabel="reward", title=f"rollouts{means}")
     right.set(xlabel="step", title="held-out problems")
     for panel in (left, right):
         panel.grid(alpha=0.3)
@@ -57,10 +59,10 @@ def smoothed(values: Sequence[float], span: int) -> list[float]:
     return [sum(window) / len(window) for window in windows]
 
 
-def _training(panel: Axes, label: str, rows: Sequence[Row], color: str) -> None:
+def _training(panel: Axes, label: str | None, rows: Sequence[Row], color: str, span: int) -> None:
     steps, rewards = [row["step"] for row in rows], [row["reward"] for row in rows]
-    panel.plot(steps, rewards, color=color, alpha=0.15, linewidth=0.6)
-    panel.plot(steps, smoothed(rewards, _SMOOTHED_STEPS), color=color, label=label)
+    panel.plot(steps, rewards, color=color, alpha=0.3, linewidth=0.6)
+    panel.plot(steps, smoothed(rewards, span), color=color, label=label)
 
 
 def _held_out(panel: Axes, label: str, rows: Sequence[Row], color: str, named: bool) -> None:

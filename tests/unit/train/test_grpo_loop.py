@@ -22,7 +22,7 @@ from configs.errors import JobFailed, UserError
 class Mixed(PlainLetters):
     """Each answer gets the reward of the one that was looked at before it."""
 
-    _last = Reward(0.5)
+    _last: Reward | Reply | None = Reward(0.5)
 
     async def step(
         self, problem: Problem, turns: Sequence[Message], is_cut: bool
