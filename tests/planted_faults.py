@@ -31,7 +31,7 @@ def ended_in_many_ways(assignment: Assignment) -> None:
 
 
 def leader_killed(assignment: Assignment) -> None:
-    """The first rank is killed between two checkpoints, while the other waits for its word."""
+    """The first rank is killed between two checkpoints, while others, if any, wait for its word."""
     _work(assignment, {Place("computed", 3, rank=0): _die})
 
 
