@@ -1,5 +1,6 @@
 """What every job that trains an adapter may be told: base, LoRA, optimiser, processes."""
 
+from abc import abstractmethod
 from typing import Any, Literal
 
 from pydantic import field_validator
@@ -62,6 +63,6 @@ class TrainingConfig(RunConfig):
         return (workers, workers) if isinstance(workers, int) else workers
 
     @property
+    @abstractmethod
     def max_row_tokens(self) -> int:
         """Tokens of the longest row that is trained on."""
-        raise NotImplementedError
