@@ -45,21 +45,12 @@ class JudgedTask:
         access: JudgeAccess,
         digest: str,
     ) -> None:
-        self._problems, self._rubrics, self._config = problems, rubrics, config
+        self.training, self.held_out = problems.training, problems.held_out
+        self._rubrics, self._config = rubrics, config
         self._access = access
         self.digest = digest
         self._judge: StandingJudge | None = None
         self._opened: AsyncExitStack | None = None
-
-    @property
-    def training(self) -> Sequence[Problem]:
-        """The problems that are learned from."""
-        return self._problems.training
-
-    @property
-    def held_out(self) -> Sequence[Problem]:
-        """Problems that are only measured."""
-        return self._problems.held_out
 
     async def step(
         self, problem: Problem, turns: Sequence[Message], is_cut: bool

@@ -18,21 +18,12 @@ class CheckedTask:
     """The last answer of a conversation is checked. Only the checker's name travels."""
 
     def __init__(self, problems: ProblemSet, checker: str) -> None:
-        self._problems, self._checker_name = problems, checker
+        self.training, self.held_out = problems.training, problems.held_out
+        self._checker_name = checker
         self.digest = digest([problems.digest, find_checker(checker).identity])
         self._checker: Checker | None = None
         self._apart: Apart | None = None
         self._lost_some = False
-
-    @property
-    def training(self) -> Sequence[Problem]:
-        """The problems that are learned from."""
-        return self._problems.training
-
-    @property
-    def held_out(self) -> Sequence[Problem]:
-        """Problems that are only measured."""
-        return self._problems.held_out
 
     async def step(
         self, problem: Problem, turns: Sequence[Message], is_cut: bool
